@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * datapath.c - the process that moves frames and bytes
+ *
+ * Does:     puts the rooms together: link to gate, gate to nat, dns, ping; forward to relay. Takes the supervisor's messages.
+ * Runs in:  the host's network namespace, without capabilities. Its own user and mount namespace, Landlock and seccomp are not
+ *           built yet.
+ * Trusts:   the supervisor. Frames, clients and servers not at all.
+ * Owns:     everything it makes; one main loop; no file.
+ * Order:    what the supervisor sends is kept until MESSAGE_GO; no frame is read and no client accepted before: policy is in
+ *           force first.
+ */
+#include "config.h"
+
+#include "datapath.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <glib-unix.h>
+
+#include "../fault.h"
+#include "../fd.h"
+#include "../lockdown/process.h"
+#include "../message.h"
+#include "dns.h"
+#include "forward.h"
+#include "gate.h"
+#include "guestsock.h"
+#include "link.h"
+#include "nat.h"
+#include "ping.h"
+#include "poller.h"
+
+/* One line of each class in so long, however often its cause comes. */
+#define DATAPATH_LOG_INTERVAL_US (5 * G_USEC_PER_SEC)
+#define DATAPATH_UDP_MAX         4096
+#define DATAPATH_PING_MAX        256
+/* fds kept for libslirp, dns and ping when the rest is shared out; a quarter of the limit if that is less. */
+#define DATAPATH_FD_RESERVE 256
+
+/* Classes of log lines: one for each reason of the gate, and these. */
+typedef enum DatapathLog {
+    DATAPATH_LOG_LIMIT = GATE_REASON_COUNT,
+    DATAPATH_LOG_NAT,
+    DATAPATH_LOG_COUNT
+} DatapathLog;
+
+typedef struct DatapathLimiter {
+    int64_t last_us;
+    uint64_t since; /* lines left out since */
+} DatapathLimiter;
+
+typedef struct DatapathListen {
+    MessageListen listen;
+    int fds[MESSAGE_FDS_MAX];
+    size_t count;
+} DatapathListen;
+
+typedef struct Datapath {
+    const Settings *settings;
+    size_t nofile;
+    int supervisor;
+    int inside;
+    int tap;
+    MessageLink link_info;
+    GMainContext *context;
+    GMainLoop *loop;
+    Poller *poller;
+    Gate *gate;
+    Link *link;
+    Nat *nat;
+    Dns *dns;
+    Ping *ping;
+    bool ping_usable[2]; /* IPv4, IPv6 */
+    GuestSock *guestsock;
+    Forward *forward;
+    GPtrArray *waiting; /* DatapathListen, until MESSAGE_GO */
+    GArray *host_addresses; /* the set being received */
+    uint16_t dns_ports[2];
+    DatapathLimiter limiters[DATAPATH_LOG_COUNT];
+    uint8_t frame[FRAME_MAX];
+} Datapath;
+
+static void datapath_say(Datapath *dp, MessageType type, LogLevel level, FaultKind kind, int errnum, const char *text)
+{
+    MessageText message;
+
+    message_text_init(&message, type, level, kind, errnum, text);
+    /* A full queue loses the line: logging never delays a packet. */
+    (void)message_send(dp->supervisor, &message, NULL, 0);
+}
+
+static void G_GNUC_PRINTF(6, 7) datapath_log_limited(Datapath *dp, unsigned class, LogLevel level, FaultKind kind,
+                                                     int errnum, const char *format, ...)
+{
+    DatapathLimiter *limiter = &dp->limiters[class];
+    int64_t now = g_get_monotonic_time();
+    g_autoptr(GString) text = NULL;
+    va_list args;
+
+    if (level > dp->settings->log_level) {
+        return;
+    }
+    if (limiter->last_us != 0 && now - limiter->last_us < DATAPATH_LOG_INTERVAL_US) {
+        limiter->since++;
+        return;
+    }
+    text = g_string_new(NULL);
+    va_start(args, format);
+    g_string_vprintf(text, format, args);
+    va_end(args);
+    if (limiter->since > 0) {
+        g_string_append_printf(text, " (and %" G_GUINT64_FORMAT " more like it before)", limiter->since);
+    }
+    limiter->last_us = now;
+    limiter->since = 0;
+    datapath_say(dp, MESSAGE_LOG, level, kind, errnum, text->str);
+}
+
+static void datapath_log_refusal(Datapath *dp, GateReason reason, const FrameView *view, LogLevel level)
+{
+    char src[NETADDR_STRLEN];
+    char dst[NETADDR_STRLEN];
+
+    if (level > dp->settings->log_level) {
+        return;
+    }
+    if (reason == GATE_REASON_MALFORMED) {
+        datapath_log_limited(dp, reason, level, FAULT_REFUSED, 0, "dropped a malformed frame of the guest");
+        return;
+    }
+    datapath_log_limited(dp, reason, level, FAULT_REFUSED, 0, "refused the guest %s, protocol %u: %s",
+                         netaddr_format_port(&view->src, view->src_port, src), view->protocol,
+                         netaddr_format_port(&view->dst, view->dst_port, dst));
+}
+
+static void datapath_send(const uint8_t *frame, size_t len, void *user_data)
+{
+    Datapath *dp = user_data;
+
+    link_send(dp->link, frame, len);
+}
+
+/* NatHooks.send. The frame stands in a buffer that libslirp made for this one call (if_encap(), arp_input(), ndp_input()...),
+ * so the few bytes of a DNS-over-TCP reply are changed there: copying each frame would cost more. */
+static void datapath_from_nat(const uint8_t *frame, size_t len, void *user_data)
+{
+    Datapath *dp = user_data;
+    union {
+        const uint8_t *in;
+        uint8_t *out;
+    } unconst = {.in = frame};
+
+    gate_reply(dp->gate, unconst.out, len);
+    link_send(dp->link, frame, len);
+}
+
+static void datapath_nat_log(const char *message, void *user_data)
+{
+    datapath_log_limited(user_data, DATAPATH_LOG_NAT, LOG_LEVEL_DEBUG, FAULT_REFUSED, 0, "libslirp: %s", message);
+}
+
+/* LinkHooks.frame */
+static void datapath_frame(uint8_t *frame, size_t len, void *user_data)
+{
+    Datapath *dp = user_data;
+    FrameView view = {0};
+    GateReason reason = GATE_REASON_NONE;
+    size_t out = 0;
+
+    switch (gate_judge(dp->gate, frame, &len, &view, &reason)) {
+    case GATE_DROP:
+        datapath_log_refusal(dp, reason, &view, LOG_LEVEL_DEBUG);
+        return;
+    case GATE_REFUSE:
+        datapath_log_refusal(dp, reason, &view, LOG_LEVEL_WARNING);
+        out = gate_refusal(dp->gate, frame, &view, dp->frame);
+        break;
+    case GATE_NAT:
+    case GATE_TCP_SYN:
+        nat_input(dp->nat, frame, len);
+        return;
+    case GATE_DNS:
+        dns_query(dp->dns, frame, &view);
+        return;
+    case GATE_PING:
+        if (dp->ping_usable[view.dst.family == AF_INET6]) {
+            ping_request(dp->ping, frame, &view);
+        }
+        return;
+    case GATE_ECHO:
+        out = frame_build_echo_reply(dp->frame, frame, &view);
+        break;
+    }
+    if (out > 0) {
+        link_send(dp->link, dp->frame, out);
+    }
+}
+
+/* LinkHooks.gone */
+static void datapath_tap_gone(void *user_data)
+{
+    Datapath *dp = user_data;
+    MessagePlain message = {.type = MESSAGE_TAP_GONE};
+
+    (void)message_send(dp->supervisor, &message, NULL, 0);
+}
+
+static void datapath_limit(const char *what, int errnum, void *user_data)
+{
+    datapath_log_limited(user_data, DATAPATH_LOG_LIMIT, LOG_LEVEL_WARNING, FAULT_LIMIT, errnum,
+                         "limit reached: %s%s%s", what, errnum != 0 ? ": " : "", errnum != 0 ? g_strerror(errnum) : "");
+}
+
+static bool datapath_is_own_peer(const NetAddr *peer, uint16_t port, void *user_data)
+{
+    Datapath *dp = user_data;
+
+    return nat_owns_local(dp->nat, peer, port, dp->dns_ports[peer->family == AF_INET6]);
+}
+
+static bool datapath_make_ping(Datapath *dp)
+{
+    int failed4 = ping_probe(AF_INET);
+    int failed6 = dp->link_info.ipv6 ? ping_probe(AF_INET6) : 0;
+    int failed = failed4 != 0 ? failed4 : failed6;
+
+    dp->ping_usable[0] = failed4 == 0;
+    dp->ping_usable[1] = failed6 == 0 && dp->link_info.ipv6;
+    if (failed != 0) {
+        g_autofree char *text = g_strdup_printf(
+            "echo (ping) to the outside is not possible%s: %s (sysctl net.ipv4.ping_group_range must include our group)",
+            failed4 == 0 ? " over IPv6" : "", g_strerror(failed));
+
+        datapath_say(dp, MESSAGE_LOG, LOG_LEVEL_WARNING, FAULT_PING, failed, text);
+    }
+    dp->ping = ping_new(dp->context, dp->poller, DATAPATH_PING_MAX, datapath_send, dp);
+    return true;
+}
+
+/* Shares what RLIMIT_NOFILE leaves: a TCP connection is two fds and now and then a pipe, a UDP client is one. */
+static void datapath_limits(const Datapath *dp, ForwardConfig *config)
+{
+    int lowest = fcntl(dp->supervisor, F_DUPFD_CLOEXEC, 0);
+    size_t used = lowest < 0 ? dp->nofile : (size_t)lowest;
+    size_t reserve = MIN(DATAPATH_FD_RESERVE, dp->nofile / 4);
+    size_t free_fds = dp->nofile > used + reserve ? dp->nofile - used - reserve : 0;
+
+    fd_close(lowest);
+    config->flows_max = (unsigned)MAX(free_fds * 3 / 10, 1);
+    config->udp_max = (unsigned)CLAMP(free_fds / 5, 1, DATAPATH_UDP_MAX);
+}
+
+static bool datapath_make_forward(Datapath *dp, GError **error)
+{
+    ForwardConfig config = {.guest = dp->settings->guest.addr, .limit = datapath_limit, .user_data = dp};
+
+    if (dp->link_info.ipv6) {
+        config.guest6 = dp->settings->guest.addr6;
+    }
+    datapath_limits(dp, &config);
+    dp->forward = forward_new(dp->context, dp->guestsock, &config, error);
+    if (dp->forward == NULL) {
+        return false;
+    }
+    for (guint i = 0; i < dp->waiting->len; i++) {
+        DatapathListen *wait = g_ptr_array_index(dp->waiting, i);
+        int failed = forward_add(dp->forward, &wait->listen, wait->fds, wait->count);
+
+        if (failed != 0) {
+            fault_set(error, FAULT_PUBLISH, -failed, "watching published ports: %s%s", g_strerror(-failed),
+                      failed == -ENOSPC ? " (sysctl fs.epoll.max_user_watches)" : "");
+            return false;
+        }
+    }
+    g_ptr_array_set_size(dp->waiting, 0);
+    return true;
+}
+
+static void datapath_make_gate(Datapath *dp)
+{
+    const GuestSettings *guest = &dp->settings->guest;
+    GateConfig config = {
+        .cidr = guest->cidr,
+        .gateway = guest->gateway,
+        .dns = guest->dns,
+        .ipv6 = guest->ipv6,
+        .cidr6 = guest->cidr6,
+        .gateway6 = guest->gateway6,
+        .dns6 = guest->dns6,
+        .dns_enabled = dp->settings->dns,
+        .netns_mode = true,
+        .allow = dp->settings->allow,
+    };
+
+    dp->gate = gate_new(&config);
+}
+
+static bool datapath_go(Datapath *dp, GError **error)
+{
+    NatHooks nat_hooks = {datapath_from_nat, datapath_nat_log, dp};
+    LinkHooks link_hooks = {datapath_frame, datapath_tap_gone, dp};
+
+    dp->nat = nat_new(dp->settings, dp->link_info.mtu, dp->link_info.ipv6, dp->context, &nat_hooks, error);
+    if (dp->nat == NULL || !datapath_make_ping(dp) || !datapath_make_forward(dp, error)) {
+        return false;
+    }
+    dns_set_max_payload(dp->dns, dp->link_info.mtu > 48 ? dp->link_info.mtu - 48 : 0);
+    dp->link = link_new(fd_steal(&dp->tap), dp->context, &link_hooks);
+    return true;
+}
+
+static void datapath_listen(Datapath *dp, const MessageListen *listen, const int *take_fds, size_t count, int failed)
+{
+    MessageListening answer = {.type = MESSAGE_LISTENING, .publication = listen->publication};
+
+    if (failed == 0 && dp->forward != NULL) {
+        failed = forward_add(dp->forward, listen, take_fds, count);
+    } else if (failed == 0) {
+        DatapathListen *wait = g_new0(DatapathListen, 1);
+
+        wait->listen = *listen;
+        wait->count = count;
+        memcpy(wait->fds, take_fds, count * sizeof(int));
+        g_ptr_array_add(dp->waiting, wait);
+    }
+    answer.errnum = -failed;
+    (void)message_send(dp->supervisor, &answer, NULL, 0);
+}
+
+static void datapath_addresses(Datapath *dp, const MessageAddresses *part)
+{
+    if (part->first) {
+        g_array_set_size(dp->host_addresses, 0);
+    }
+    g_array_append_vals(dp->host_addresses, part->addrs, MIN(part->count, MESSAGE_ADDRS_MAX));
+    if (part->last) {
+        gate_set_host_addresses(dp->gate, (const NetAddr *)(const void *)dp->host_addresses->data,
+                                dp->host_addresses->len);
+    }
+}
+
+static bool datapath_dns_listener(Datapath *dp, const MessageDnsListener *listener, int take_fd, GError **error)
+{
+    dp->dns_ports[listener->family == AF_INET6] = listener->port;
+    gate_set_dns_tcp_port(dp->gate, listener->family, listener->port);
+    return dns_add_listener(dp->dns, take_fd, error);
+}
+
+/* False with @error set: the end. */
+static bool datapath_take(Datapath *dp, const Message *message, const int *take_fds, size_t count, GError **error)
+{
+    MessageReady ready = {.type = MESSAGE_DATAPATH_READY};
+
+    switch ((MessageType)message->type) {
+    case MESSAGE_START:
+        dp->link_info = message->link;
+        dp->tap = take_fds[0];
+        return true;
+    case MESSAGE_LISTEN:
+        datapath_listen(dp, &message->listen, take_fds, count, 0);
+        return true;
+    case MESSAGE_HOST_ADDRESSES:
+        datapath_addresses(dp, &message->addresses);
+        return true;
+    case MESSAGE_DNS_SERVERS:
+        dns_set_servers(dp->dns, message->servers.addrs, MIN(message->servers.count, DNS_SERVERS_MAX));
+        return true;
+    case MESSAGE_DNS_LISTENER:
+        return datapath_dns_listener(dp, &message->dns_listener, take_fds[0], error);
+    case MESSAGE_GO:
+        if (!datapath_go(dp, error)) {
+            return false;
+        }
+        (void)message_send(dp->supervisor, &ready, NULL, 0);
+        return true;
+    case MESSAGE_INSIDE_READY:
+    case MESSAGE_LISTENING:
+    case MESSAGE_DATAPATH_READY:
+    case MESSAGE_LOG:
+    case MESSAGE_FAULT:
+    case MESSAGE_TAP_GONE:
+    case MESSAGE_SOCKET_REQUEST:
+    case MESSAGE_SOCKET_REPLY:
+    case MESSAGE_TYPE_COUNT:
+        break;
+    }
+    fault_set(error, FAULT_INTERNAL, EPROTO, "a message of type %u was not expected", message->type);
+    return false;
+}
+
+static gboolean datapath_readable(gint sock, GIOCondition condition, gpointer user_data)
+{
+    Datapath *dp = user_data;
+    g_autoptr(GError) error = NULL;
+    Message message;
+    int fds[MESSAGE_FDS_MAX];
+    size_t count;
+    int got = message_recv(sock, &message, fds, &count);
+
+    (void)condition;
+    if (got == -EAGAIN) {
+        return G_SOURCE_CONTINUE;
+    }
+    if (got == -EMFILE && message.type == MESSAGE_LISTEN) {
+        datapath_listen(dp, &message.listen, NULL, 0, -EMFILE);
+        return G_SOURCE_CONTINUE;
+    }
+    if (got == 1 && datapath_take(dp, &message, fds, count, &error)) {
+        return G_SOURCE_CONTINUE;
+    }
+    if (got < 0) {
+        fault_set(&error, FAULT_INTERNAL, -got, "messages of the supervisor: %s", g_strerror(-got));
+    }
+    if (error != NULL) {
+        datapath_say(dp, MESSAGE_FAULT, LOG_LEVEL_ERROR, fault_kind(error), fault_errno(error), error->message);
+    }
+    g_main_loop_quit(dp->loop);
+    return G_SOURCE_REMOVE;
+}
+
+static bool datapath_prepare(Datapath *dp, GError **error)
+{
+    DnsHooks dns_hooks = {datapath_send, datapath_is_own_peer, dp};
+
+    dp->tap = -1;
+    dp->context = g_main_context_new();
+    dp->loop = g_main_loop_new(dp->context, FALSE);
+    dp->waiting = g_ptr_array_new_with_free_func(g_free);
+    dp->host_addresses = g_array_new(FALSE, FALSE, sizeof(NetAddr));
+    dp->poller = poller_new(dp->context, error);
+    if (dp->poller == NULL) {
+        return false;
+    }
+    datapath_make_gate(dp);
+    dp->dns = dns_new(dp->poller, dp->context, &dns_hooks);
+    dp->guestsock = guestsock_new(fd_steal(&dp->inside), dp->context);
+    return true;
+}
+
+static int datapath_run(Datapath *dp, pid_t parent)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GSource) source = NULL;
+    int *keep[] = {&dp->supervisor, &dp->inside};
+
+    if (!process_become_child(parent, keep, G_N_ELEMENTS(keep), &error) || !process_drop_capabilities(&error) ||
+        !datapath_prepare(dp, &error)) {
+        datapath_say(dp, MESSAGE_FAULT, LOG_LEVEL_ERROR, fault_kind(error), fault_errno(error), error->message);
+        return 1;
+    }
+    process_renew_bonds(parent);
+    source = g_unix_fd_source_new(dp->supervisor, G_IO_IN | G_IO_HUP | G_IO_ERR);
+    g_source_set_callback(source, G_SOURCE_FUNC(datapath_readable), dp, NULL);
+    g_source_attach(source, dp->context);
+    g_main_loop_run(dp->loop);
+    /* The loop ends with the supervisor or with a fault. Sockets go with the process; nobody waits for more. */
+    return 1;
+}
+
+pid_t datapath_spawn(const Settings *settings, size_t nofile, int supervisor_sock, int inside_sock, GError **error)
+{
+    pid_t parent = getpid();
+    pid_t pid = fork();
+
+    if (pid < 0) {
+        fault_set(error, FAULT_INTERNAL, errno, "fork: %s", g_strerror(errno));
+    } else if (pid == 0) {
+        Datapath *dp = g_new0(Datapath, 1);
+
+        dp->settings = settings;
+        dp->nofile = nofile;
+        dp->supervisor = supervisor_sock;
+        dp->inside = inside_sock;
+        _exit(datapath_run(dp, parent));
+    }
+    return pid;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SALLYPORT_DATAPATH_FLOW_H
+#define SALLYPORT_DATAPATH_FLOW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <glib.h>
+
+#include "../netaddr.h"
+
+/**
+ * struct FlowKey - what a flow is found by; flow_key() makes one with all padding zero
+ * @owner: tells apart what has the same addresses: a listener's number, an ICMP id
+ */
+typedef struct FlowKey {
+    NetAddr remote;
+    NetAddr local;
+    uint16_t remote_port;
+    uint16_t local_port;
+    uint32_t owner;
+} FlowKey;
+
+typedef struct FlowTable FlowTable;
+typedef struct FlowClass FlowClass;
+
+/**
+ * struct Flow - one flow; the first member of what the owner keeps of it
+ * @born_us, @last_us: g_get_monotonic_time() of insertion and of the last flow_touch()
+ * @bytes_in, @bytes_out: towards the guest and from it; kept by the owner
+ *
+ * The other fields are the table's own.
+ */
+typedef struct Flow {
+    FlowKey key;
+    int64_t born_us;
+    int64_t last_us;
+    uint64_t bytes_in;
+    uint64_t bytes_out;
+    FlowClass *class;
+    GList link;
+} Flow;
+
+typedef enum FlowEnd {
+    FLOW_END_IDLE,
+    FLOW_END_EVICTED,
+    FLOW_END_TABLE, /* the table is being freed */
+} FlowEnd;
+
+/* The flow is out of the table already; the owner frees it. Must not insert into the same table. */
+typedef void (*FlowEndFunc)(Flow *flow, FlowEnd why, void *user_data);
+
+/* @max: flows at most; inserting one more ends the one that was idle longest. Nothing is armed while the table is empty
+ * or holds only flows that never idle out. */
+FlowTable *flow_table_new(GMainContext *context, unsigned max, FlowEndFunc ended, void *user_data);
+void flow_table_free(FlowTable *table);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(FlowTable, flow_table_free)
+
+/* Ports in host byte order. */
+FlowKey flow_key(const NetAddr *remote, uint16_t remote_port, const NetAddr *local, uint16_t local_port,
+                 uint32_t owner);
+
+Flow *flow_table_lookup(const FlowTable *table, const FlowKey *key);
+/* @flow->key must be set and not be in the table. @idle_us: 0 means it never idles out. */
+void flow_table_insert(FlowTable *table, Flow *flow, int64_t idle_us);
+void flow_table_remove(FlowTable *table, Flow *flow);
+void flow_touch(FlowTable *table, Flow *flow);
+void flow_set_idle(FlowTable *table, Flow *flow, int64_t idle_us);
+unsigned flow_table_count(const FlowTable *table);
+uint64_t flow_table_evicted(const FlowTable *table);
+
+#endif

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * forward.c - published ports: the registry
+ *
+ * Does:     keeps publications and their listeners; says which guest address a client is joined to.
+ * Runs in:  the datapath, on the loop thread.
+ * Trusts:   the supervisor: it alone binds host ports and says what they lead to.
+ * Owns:     the listeners.
+ * Not here: TCP (forward_tcp.c), UDP (forward_udp.c).
+ */
+#include "config.h"
+
+#include "forward.h"
+
+#include <errno.h>
+
+#include "../fd.h"
+#include "../portmap.h"
+#include "forward_private.h"
+
+static void listener_free(Listener *listener)
+{
+    fd_close(listener->fd);
+    g_free(listener);
+}
+
+Forward *forward_new(GMainContext *context, GuestSock *gs, const ForwardConfig *config, GError **error)
+{
+    g_autoptr(Forward) forward = g_new0(Forward, 1);
+
+    forward->config = *config;
+    forward->gs = gs;
+    forward->publications = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+    forward->listeners = g_ptr_array_new_with_free_func((GDestroyNotify)listener_free);
+    forward->tcp = forward_tcp_new(forward, context, error);
+    if (forward->tcp == NULL) {
+        return NULL;
+    }
+    forward->udp = forward_udp_new(forward, context, error);
+    return forward->udp == NULL ? NULL : g_steal_pointer(&forward);
+}
+
+void forward_free(Forward *forward)
+{
+    if (forward == NULL) {
+        return;
+    }
+    /* Flows before the listeners and publications they refer to. */
+    forward_tcp_free(forward->tcp);
+    forward_udp_free(forward->udp);
+    g_ptr_array_unref(forward->listeners);
+    g_hash_table_unref(forward->publications);
+    g_free(forward);
+}
+
+static Publication *forward_publication(Forward *forward, const MessageListen *listen)
+{
+    Publication *publication = g_hash_table_lookup(forward->publications, GUINT_TO_POINTER(listen->publication));
+
+    if (publication == NULL) {
+        publication = g_new0(Publication, 1);
+        publication->id = listen->publication;
+        publication->max = listen->max;
+        (void)g_hash_table_insert(forward->publications, GUINT_TO_POINTER(listen->publication), publication);
+    }
+    return publication;
+}
+
+int forward_add(Forward *forward, const MessageListen *listen, const int *take_fds, size_t count)
+{
+    Publication *publication = forward_publication(forward, listen);
+    int failed = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        Listener *listener;
+
+        if (failed != 0) {
+            fd_close(take_fds[i]);
+            continue;
+        }
+        listener = g_new0(Listener, 1);
+        listener->forward = forward;
+        listener->publication = publication;
+        listener->fd = take_fds[i];
+        listener->number = forward->listeners->len;
+        listener->host_port = (uint16_t)(listen->host_port + i);
+        listener->guest_port = (uint16_t)(listen->guest_port + (listen->guest_range ? i : 0));
+        listener->udp = (listen->protocol & (PORTMAP_UDP4 | PORTMAP_UDP6)) != 0;
+        listener->idle_us = listen->idle_s < 0 ? -1 : listen->idle_s * G_USEC_PER_SEC;
+        listener->guest_addr = listen->guest_addr;
+        g_ptr_array_add(forward->listeners, listener);
+        failed = listener->udp ? forward_udp_listen(forward->udp, listener) : forward_tcp_listen(forward->tcp, listener);
+    }
+    return failed;
+}
+
+unsigned forward_guest_addresses(const Forward *forward, const Listener *listener, sa_family_t family,
+                                 NetAddr ret[2])
+{
+    const NetAddr *own = family == AF_INET6 ? &forward->config.guest6 : &forward->config.guest;
+    const NetAddr *other = family == AF_INET6 ? &forward->config.guest : &forward->config.guest6;
+    unsigned count = 0;
+
+    if (listener->guest_addr.family != AF_UNSPEC) {
+        ret[count++] = listener->guest_addr;
+        return count;
+    }
+    if (own->family != AF_UNSPEC) {
+        ret[count++] = *own;
+    }
+    if (other->family != AF_UNSPEC) {
+        ret[count++] = *other;
+    }
+    return count;
+}
+
+const ForwardCounters *forward_counters(const Forward *forward)
+{
+    return &forward->counters;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SALLYPORT_DATAPATH_FORWARD_H
+#define SALLYPORT_DATAPATH_FORWARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <glib.h>
+
+#include "../message.h"
+#include "guestsock.h"
+
+typedef struct Forward Forward;
+
+/**
+ * struct ForwardConfig - copied
+ * @guest, @guest6: the guest's own addresses; @guest6 AF_UNSPEC if it has no IPv6
+ * @flows_max:      TCP connections at most, all publications together; beyond that clients wait in the backlog
+ * @udp_max:        UDP clients at most; beyond that the one idle longest is ended
+ * @limit:          called when a limit is reached: @what says which; may be called often
+ */
+typedef struct ForwardConfig {
+    NetAddr guest;
+    NetAddr guest6;
+    unsigned flows_max;
+    unsigned udp_max;
+    void (*limit)(const char *what, int errnum, void *user_data);
+    void *user_data;
+} ForwardConfig;
+
+/* Published ports: listeners that the supervisor bound, joined to sockets in the guest's namespace. @gs is borrowed. */
+Forward *forward_new(GMainContext *context, GuestSock *gs, const ForwardConfig *config, GError **error);
+void forward_free(Forward *forward);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Forward, forward_free)
+
+/* Takes the fds of one MESSAGE_LISTEN. 0, or -errno: then all of them are closed. */
+int forward_add(Forward *forward, const MessageListen *listen, const int *take_fds, size_t count);
+
+/* Counters since start. @refused: connections and datagrams whose guest port was closed. */
+typedef struct ForwardCounters {
+    uint64_t accepted;
+    uint64_t refused;
+    uint64_t over_limit;
+    uint64_t udp_flows;
+    uint64_t udp_dropped;
+} ForwardCounters;
+
+const ForwardCounters *forward_counters(const Forward *forward);
+
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SALLYPORT_DATAPATH_FORWARD_PRIVATE_H
+#define SALLYPORT_DATAPATH_FORWARD_PRIVATE_H
+
+#include "forward.h"
+
+#include "flow.h"
+#include "poller.h"
+#include "relay.h"
+
+/* Shared by forward.c (registry), forward_tcp.c and forward_udp.c. */
+
+/* What listeners of one -p share. @flows: connections or UDP clients now. */
+typedef struct Publication {
+    uint32_t id;
+    uint32_t max; /* 0: none of its own */
+    unsigned flows;
+} Publication;
+
+/* One listening socket. */
+typedef struct Listener {
+    Forward *forward;
+    Publication *publication;
+    int fd;
+    PollerWatch watch;
+    uint32_t number; /* unique: part of UDP flow keys */
+    uint16_t host_port;
+    uint16_t guest_port;
+    bool udp;
+    int64_t idle_us; /* -1: the protocol's default */
+    NetAddr guest_addr; /* AF_UNSPEC: the guest's own */
+} Listener;
+
+typedef struct ForwardTcp ForwardTcp;
+typedef struct ForwardUdp ForwardUdp;
+
+struct Forward {
+    ForwardConfig config;
+    GuestSock *gs;
+    GHashTable *publications;
+    GPtrArray *listeners;
+    ForwardTcp *tcp;
+    ForwardUdp *udp;
+    ForwardCounters counters;
+};
+
+/*
+ * The guest addresses to try for a client of @family, in order: the one given by the publication, or the guest's own of the
+ * client's family and then of the other. Returns how many were written (0 to 2).
+ */
+unsigned forward_guest_addresses(const Forward *forward, const Listener *listener, sa_family_t family,
+                                 NetAddr ret[2]);
+
+ForwardTcp *forward_tcp_new(Forward *forward, GMainContext *context, GError **error);
+void forward_tcp_free(ForwardTcp *tcp);
+int forward_tcp_listen(ForwardTcp *tcp, Listener *listener);
+
+ForwardUdp *forward_udp_new(Forward *forward, GMainContext *context, GError **error);
+void forward_udp_free(ForwardUdp *udp);
+int forward_udp_listen(ForwardUdp *udp, Listener *listener);
+
+#endif

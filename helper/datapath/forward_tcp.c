@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * forward_tcp.c - published TCP ports
+ *
+ * Does:     accepts clients, asks for a socket in the guest's namespace, tries the other family if the first refuses,
+ *           hands the pair to relay.
+ * Runs in:  the datapath, on the loop thread.
+ * Trusts:   clients not at all: they may come in thousands and never speak.
+ * Owns:     clients until they are joined.
+ * Limits:   flows_max connections in all and max= of one publication. At flows_max, and when the process or the host runs out of
+ *           fds, no listener is looked at until a connection ends or, for the latter, FORWARD_RETRY_US have passed:
+ *           clients wait in the kernel's backlog, and nothing spins. At max= clients are reset.
+ * States:   of one client: ASKED (waiting for the socket) -> CONNECTING (waiting for the guest's answer) -> joined.
+ *           A refusal goes back to ASKED with the next address, or resets the client.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "../fd.h"
+#include "forward_private.h"
+
+#define FORWARD_RETRY_US      (250 * 1000)
+#define FORWARD_ACCEPT_BUDGET 128
+/* Pipes at most: each is two fds. */
+#define FORWARD_PIPES_SHARE 4
+
+struct ForwardTcp {
+    Forward *forward;
+    Poller *listeners; /* of its own, so that all listeners are paused at the cost of one */
+    Poller *clients;
+    Relays *relays;
+    Timer *retry;
+    GQueue joining;  /* ForwardClient */
+    uint32_t serial; /* makes flow keys unique: two clients differ in our address alone where a listener has many */
+    bool paused;
+};
+
+typedef struct ForwardClient {
+    ForwardTcp *tcp;
+    Listener *listener;
+    int fd;
+    int guest_fd;
+    PollerWatch watch; /* of guest_fd */
+    uint64_t request;  /* to the process inside, 0 if none */
+    NetAddr peer;
+    uint16_t peer_port;
+    NetAddr addresses[2];
+    unsigned address_count;
+    unsigned address_next;
+    GList link;
+} ForwardClient;
+
+static void forward_tcp_update_pause(ForwardTcp *tcp, bool out_of_fds)
+{
+    unsigned flows = relays_count(tcp->relays) + g_queue_get_length(&tcp->joining);
+    bool pause = out_of_fds || flows >= tcp->forward->config.flows_max;
+
+    if (pause != tcp->paused) {
+        tcp->paused = pause;
+        poller_pause(tcp->listeners, pause);
+    }
+    timer_set(tcp->retry, out_of_fds ? g_get_monotonic_time() + FORWARD_RETRY_US : -1);
+}
+
+static void forward_tcp_retry(void *user_data)
+{
+    forward_tcp_update_pause(user_data, false);
+}
+
+static void forward_relay_ended(void *relay_data, void *user_data)
+{
+    Publication *publication = relay_data;
+
+    publication->flows--;
+    forward_tcp_update_pause(user_data, false);
+}
+
+/* @reset: the client gets RST; otherwise its fd has been handed over. */
+static void forward_client_free(ForwardClient *client, bool reset)
+{
+    ForwardTcp *tcp = client->tcp;
+
+    guestsock_cancel(tcp->forward->gs, client->request);
+    poller_remove(tcp->clients, &client->watch);
+    fd_close(client->guest_fd);
+    g_queue_unlink(&tcp->joining, &client->link);
+    if (reset) {
+        client->listener->publication->flows--;
+        relay_reset(client->fd);
+    }
+    g_free(client);
+}
+
+static void forward_client_ask(ForwardClient *client);
+
+static void forward_client_refused(ForwardClient *client, int errnum)
+{
+    ForwardTcp *tcp = client->tcp;
+
+    if (client->address_next < client->address_count) {
+        forward_client_ask(client);
+        return;
+    }
+    if (errnum == EMFILE || errnum == ENFILE || errnum == ETOOMANYREFS) {
+        tcp->forward->counters.over_limit++;
+        tcp->forward->config.limit("file descriptors", errnum, tcp->forward->config.user_data);
+    } else {
+        tcp->forward->counters.refused++;
+    }
+    forward_client_free(client, true);
+    forward_tcp_update_pause(tcp, false);
+}
+
+static void forward_client_join(ForwardClient *client)
+{
+    ForwardTcp *tcp = client->tcp;
+    Publication *publication = client->listener->publication;
+    NetAddr none = {.family = AF_UNSPEC};
+    FlowKey key = flow_key(&client->peer, client->peer_port, &none, client->listener->host_port, ++tcp->serial);
+    int64_t idle_us = client->listener->idle_us > 0 ? client->listener->idle_us : 0;
+    int fd = client->fd;
+    int guest_fd;
+
+    poller_remove(tcp->clients, &client->watch);
+    guest_fd = fd_steal(&client->guest_fd);
+    forward_client_free(client, false);
+    if (relays_join(tcp->relays, fd, guest_fd, &key, idle_us, publication) != 0) {
+        publication->flows--;
+    }
+}
+
+static void forward_client_connected(uint32_t events, void *user_data)
+{
+    ForwardClient *client = user_data;
+    int failed = 0;
+    socklen_t len = sizeof(failed);
+
+    (void)events;
+    if (getsockopt(client->guest_fd, SOL_SOCKET, SO_ERROR, &failed, &len) < 0) {
+        failed = errno;
+    }
+    if (failed == 0) {
+        forward_client_join(client);
+        return;
+    }
+    poller_remove(client->tcp->clients, &client->watch);
+    fd_clear(&client->guest_fd);
+    forward_client_refused(client, failed);
+}
+
+static void forward_client_answered(int fd, void *user_data)
+{
+    ForwardClient *client = user_data;
+    int failed;
+
+    client->request = 0;
+    if (fd < 0) {
+        forward_client_refused(client, -fd);
+        return;
+    }
+    client->guest_fd = fd;
+    failed = poller_add(client->tcp->clients, &client->watch, fd, EPOLLOUT, forward_client_connected, client);
+    if (failed != 0) {
+        fd_clear(&client->guest_fd);
+        client->address_next = client->address_count;
+        forward_client_refused(client, -failed);
+    }
+}
+
+static void forward_client_ask(ForwardClient *client)
+{
+    const NetAddr *addr = &client->addresses[client->address_next++];
+
+    client->request = guestsock_request(client->tcp->forward->gs, false, addr, client->listener->guest_port,
+                                        forward_client_answered, client);
+}
+
+static void forward_client_new(ForwardTcp *tcp, Listener *listener, int take_fd, const struct sockaddr_storage *sa)
+{
+    Forward *forward = tcp->forward;
+    Publication *publication = listener->publication;
+    ForwardClient *client;
+    NetAddr peer;
+
+    if (publication->max != 0 && publication->flows >= publication->max) {
+        forward->counters.over_limit++;
+        forward->config.limit("max= of a published port", 0, forward->config.user_data);
+        relay_reset(take_fd);
+        return;
+    }
+    client = g_new0(ForwardClient, 1);
+    client->tcp = tcp;
+    client->listener = listener;
+    client->fd = take_fd;
+    client->guest_fd = -1;
+    client->link.data = client;
+    (void)netaddr_from_sockaddr((const struct sockaddr *)sa, &peer, &client->peer_port);
+    client->peer = netaddr_unmap(&peer);
+    g_queue_push_tail_link(&tcp->joining, &client->link);
+    publication->flows++;
+    forward->counters.accepted++;
+    client->address_count =
+        forward_guest_addresses(forward, listener, client->peer.family, client->addresses);
+    if (client->address_count == 0) {
+        forward_client_refused(client, EADDRNOTAVAIL);
+        return;
+    }
+    forward_client_ask(client);
+}
+
+static void forward_tcp_acceptable(uint32_t events, void *user_data)
+{
+    Listener *listener = user_data;
+    ForwardTcp *tcp = listener->forward->tcp;
+
+    (void)events;
+    for (unsigned i = 0; i < FORWARD_ACCEPT_BUDGET && !tcp->paused; i++) {
+        struct sockaddr_storage sa;
+        socklen_t len = sizeof(sa);
+        int fd = accept4(listener->fd, (struct sockaddr *)&sa, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+        if (fd < 0) {
+            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+                listener->forward->config.limit("file descriptors", errno, listener->forward->config.user_data);
+                forward_tcp_update_pause(tcp, true);
+                return;
+            }
+            if (errno == EAGAIN) {
+                return;
+            }
+            continue; /* ECONNABORTED and network errors of that one client (accept(2)) */
+        }
+        forward_client_new(tcp, listener, fd, &sa);
+        forward_tcp_update_pause(tcp, false);
+    }
+}
+
+int forward_tcp_listen(ForwardTcp *tcp, Listener *listener)
+{
+    return poller_add(tcp->listeners, &listener->watch, listener->fd, EPOLLIN, forward_tcp_acceptable, listener);
+}
+
+ForwardTcp *forward_tcp_new(Forward *forward, GMainContext *context, GError **error)
+{
+    ForwardTcp *tcp = g_new0(ForwardTcp, 1);
+
+    tcp->forward = forward;
+    g_queue_init(&tcp->joining);
+    tcp->retry = timer_new(context, forward_tcp_retry, tcp);
+    tcp->listeners = poller_new(context, error);
+    if (tcp->listeners != NULL) {
+        tcp->clients = poller_new(context, error);
+    }
+    if (tcp->clients != NULL) {
+        tcp->relays = relays_new(context, MAX(forward->config.flows_max / FORWARD_PIPES_SHARE, 2),
+                                 forward_relay_ended, tcp, error);
+    }
+    if (tcp->relays == NULL) {
+        forward_tcp_free(tcp);
+        return NULL;
+    }
+    return tcp;
+}
+
+void forward_tcp_free(ForwardTcp *tcp)
+{
+    if (tcp == NULL) {
+        return;
+    }
+    while (!g_queue_is_empty(&tcp->joining)) {
+        forward_client_free(g_queue_peek_head(&tcp->joining), true);
+    }
+    relays_free(tcp->relays);
+    poller_free(tcp->clients);
+    poller_free(tcp->listeners);
+    timer_free(tcp->retry);
+    g_free(tcp);
+}

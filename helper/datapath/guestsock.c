@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * guestsock.c - asking the process inside for sockets
+ *
+ * Does:     sends requests, at most GUESTSOCK_WINDOW unanswered ones, the rest waits here; matches replies by id.
+ * Runs in:  the datapath, on the loop thread.
+ * Trusts:   the process inside to answer each request once. A reply to nothing is dropped, its fd closed.
+ * Limits:   GUESTSOCK_WINDOW: both queues of the connection hold that many, and fds in flight stay few (unix(7):
+ *           ETOOMANYREFS counts them against RLIMIT_NOFILE of the user).
+ */
+#include "config.h"
+
+#include "guestsock.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include <glib-unix.h>
+
+#include "../message.h"
+
+#define GUESTSOCK_WINDOW 32
+
+typedef struct GuestSockWait {
+    MessageSocketRequest request;
+    GuestSockFunc done; /* NULL: cancelled */
+    void *user_data;
+} GuestSockWait;
+
+struct GuestSock {
+    int sock;
+    GSource *source;
+    uint64_t last_id;
+    unsigned sent;       /* requests without a reply */
+    GHashTable *waiting; /* id -> GuestSockWait, sent or not */
+    GQueue unsent;       /* GuestSockWait, borrowed from waiting */
+    bool broken;
+};
+
+static void guestsock_finish(GuestSock *gs, GuestSockWait *wait, int fd)
+{
+    GuestSockFunc done = wait->done;
+    void *user_data = wait->user_data;
+
+    (void)g_hash_table_remove(gs->waiting, &wait->request.id);
+    if (done != NULL) {
+        done(fd, user_data);
+    } else if (fd >= 0) {
+        (void)close(fd);
+    }
+}
+
+static void guestsock_pump(GuestSock *gs)
+{
+    while (!gs->broken && gs->sent < GUESTSOCK_WINDOW && !g_queue_is_empty(&gs->unsent)) {
+        GuestSockWait *wait = g_queue_pop_head(&gs->unsent);
+
+        if (wait->done == NULL) {
+            (void)g_hash_table_remove(gs->waiting, &wait->request.id);
+            continue;
+        }
+        if (message_send(gs->sock, &wait->request, NULL, 0) != 0) {
+            /* It has ended; so will we, as soon as the supervisor has seen it. */
+            gs->broken = true;
+            return;
+        }
+        gs->sent++;
+    }
+}
+
+static void guestsock_reply(GuestSock *gs, const MessageSocketReply *reply, int fd)
+{
+    GuestSockWait *wait = g_hash_table_lookup(gs->waiting, &reply->id);
+
+    gs->sent -= gs->sent > 0;
+    if (wait == NULL) {
+        if (fd >= 0) {
+            (void)close(fd);
+        }
+        return;
+    }
+    guestsock_finish(gs, wait, fd);
+}
+
+static gboolean guestsock_readable(gint sock, GIOCondition condition, gpointer user_data)
+{
+    GuestSock *gs = user_data;
+
+    (void)condition;
+    for (unsigned i = 0; i < GUESTSOCK_WINDOW; i++) {
+        Message message;
+        int fds[MESSAGE_FDS_MAX];
+        size_t count;
+        int got = message_recv(sock, &message, fds, &count);
+
+        if (got == -EAGAIN) {
+            break;
+        }
+        if (got == -EMFILE && message.type == MESSAGE_SOCKET_REPLY) {
+            guestsock_reply(gs, &message.socket_reply, -EMFILE);
+        } else if (got == 1 && message.type == MESSAGE_SOCKET_REPLY) {
+            guestsock_reply(gs, &message.socket_reply, count == 1 ? fds[0] : -message.socket_reply.errnum);
+        } else {
+            gs->broken = true;
+            return G_SOURCE_REMOVE;
+        }
+    }
+    guestsock_pump(gs);
+    return G_SOURCE_CONTINUE;
+}
+
+GuestSock *guestsock_new(int take_sock, GMainContext *context)
+{
+    GuestSock *gs = g_new0(GuestSock, 1);
+
+    gs->sock = take_sock;
+    gs->waiting = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
+    g_queue_init(&gs->unsent);
+    gs->source = g_unix_fd_source_new(take_sock, G_IO_IN | G_IO_HUP | G_IO_ERR);
+    g_source_set_callback(gs->source, G_SOURCE_FUNC(guestsock_readable), gs, NULL);
+    g_source_attach(gs->source, context);
+    return gs;
+}
+
+void guestsock_free(GuestSock *gs)
+{
+    if (gs == NULL) {
+        return;
+    }
+    g_source_destroy(gs->source);
+    g_source_unref(gs->source);
+    g_queue_clear(&gs->unsent);
+    g_hash_table_unref(gs->waiting);
+    (void)close(gs->sock);
+    g_free(gs);
+}
+
+uint64_t guestsock_request(GuestSock *gs, bool udp, const NetAddr *addr, uint16_t port, GuestSockFunc done,
+                           void *user_data)
+{
+    GuestSockWait *wait = g_new0(GuestSockWait, 1);
+    uint64_t id = ++gs->last_id;
+
+    wait->request.type = MESSAGE_SOCKET_REQUEST;
+    wait->request.id = id;
+    wait->request.udp = udp;
+    wait->request.addr = *addr;
+    wait->request.port = port;
+    wait->done = done;
+    wait->user_data = user_data;
+    (void)g_hash_table_insert(gs->waiting, &wait->request.id, wait);
+    g_queue_push_tail(&gs->unsent, wait);
+    guestsock_pump(gs);
+    return id;
+}
+
+void guestsock_cancel(GuestSock *gs, uint64_t id)
+{
+    GuestSockWait *wait = id == 0 ? NULL : g_hash_table_lookup(gs->waiting, &id);
+
+    if (wait != NULL) {
+        wait->done = NULL;
+    }
+}

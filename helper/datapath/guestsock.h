@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SALLYPORT_DATAPATH_GUESTSOCK_H
+#define SALLYPORT_DATAPATH_GUESTSOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <glib.h>
+
+#include "../netaddr.h"
+
+/* Sockets in the guest's network namespace, made by the process that lives there. */
+typedef struct GuestSock GuestSock;
+
+/* @fd: connected (UDP) or connecting (TCP), non-blocking, the callee's; or -errno: ECONNREFUSED, ENETUNREACH, EMFILE... */
+typedef void (*GuestSockFunc)(int fd, void *user_data);
+
+/* @take_sock: the connection to the process inside. */
+GuestSock *guestsock_new(int take_sock, GMainContext *context);
+/* Requests under way are forgotten without a call. */
+void guestsock_free(GuestSock *gs);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(GuestSock, guestsock_free)
+
+/* @port in host byte order. @done is called once, later, from the loop. Returns an id for guestsock_cancel(), never 0. */
+uint64_t guestsock_request(GuestSock *gs, bool udp, const NetAddr *addr, uint16_t port, GuestSockFunc done,
+                           void *user_data);
+/* @done will not be called; the socket, if it still comes, is closed. 0 is no request. */
+void guestsock_cancel(GuestSock *gs, uint64_t id);
+
+#endif

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * nat.c - libslirp on GLib's main loop
+ *
+ * Does:     feeds frames in, hands frames out, polls libslirp's sockets, and sleeps when it holds none.
+ * Runs in:  the datapath, on the loop thread.
+ * Trusts:   libslirp not to be safe with hostile frames: everything comes through the gate.
+ * Owns:     the Slirp, one GPollFD per socket that libslirp waits on.
+ * Not here: policy (gate.c). libslirp's own loopback check is off, because DNS over TCP goes to a loopback port, and because
+ *           it would not hold: it looks at the virtual address alone.
+ */
+#include "config.h"
+
+#include "nat.h"
+
+#include <slirp/libslirp.h>
+#include <string.h>
+
+#include "../fault.h"
+
+/* libslirp: slirp_update_timeout() caps what it returns at this. */
+#define NAT_NO_TIMER_MS 1000
+/* Renew libslirp's clock before a frame if it is older than this: its UDP timeouts count from it. */
+#define NAT_CLOCK_STALE_US 20000
+
+typedef struct NatPoll {
+    GPollFD poll;
+    uint64_t round; /* of the last slirp_pollfds_fill() that named it */
+    guint index;    /* in Nat.active */
+} NatPoll;
+
+typedef struct NatSource {
+    GSource base;
+    Nat *nat;
+} NatSource;
+
+struct Nat {
+    Slirp *slirp;
+    NatHooks hooks;
+    GSource *source;
+    GPtrArray *polls;    /* NatPoll or NULL, indexed by fd */
+    GPtrArray *active;   /* the same NatPolls, in no order */
+    GHashTable *sockets; /* fds libslirp has registered */
+    uint64_t round;
+    int64_t clock_us; /* when libslirp last renewed its clock */
+    int64_t due_us;   /* when it wants to be called even without an event, or -1 */
+    struct sockaddr_in outbound4;
+    struct sockaddr_in6 outbound6;
+};
+
+/* SlirpCb.send_packet */
+static ssize_t nat_send_packet(const void *buffer, size_t len, void *opaque)
+{
+    Nat *nat = opaque;
+
+    nat->hooks.send(buffer, len, nat->hooks.user_data);
+    return (ssize_t)len;
+}
+
+/* SlirpCb.guest_error */
+static void nat_guest_error(const char *message, void *opaque)
+{
+    Nat *nat = opaque;
+
+    nat->hooks.log(message, nat->hooks.user_data);
+}
+
+/* SlirpCb.clock_get_ns: CLOCK_MONOTONIC, as all our times */
+static int64_t nat_clock_get_ns(void *opaque)
+{
+    (void)opaque;
+    return g_get_monotonic_time() * 1000;
+}
+
+/*
+ * SlirpCb.timer_new_opaque, timer_free, timer_mod. The one timer there is sends router advertisements, which a configured
+ * namespace must not get: they would add addresses and routes, and libslirp opens resolv.conf for them. It never fires.
+ */
+static void *nat_timer_new_opaque(SlirpTimerId id, void *cb_opaque, void *opaque)
+{
+    (void)id;
+    (void)cb_opaque;
+    return opaque;
+}
+
+static void nat_timer_free(void *timer, void *opaque)
+{
+    (void)timer;
+    (void)opaque;
+}
+
+static void nat_timer_mod(void *timer, int64_t expire_time_ms, void *opaque)
+{
+    (void)timer;
+    (void)expire_time_ms;
+    (void)opaque;
+}
+
+/* SlirpCb.register_poll_fd */
+static void nat_register_poll_fd(int fd, void *opaque)
+{
+    Nat *nat = opaque;
+
+    (void)g_hash_table_add(nat->sockets, GINT_TO_POINTER(fd));
+}
+
+static void nat_poll_drop(Nat *nat, int fd)
+{
+    NatPoll *slot = (guint)fd < nat->polls->len ? g_ptr_array_index(nat->polls, fd) : NULL;
+
+    if (slot == NULL) {
+        return;
+    }
+    g_source_remove_poll(nat->source, &slot->poll);
+    g_ptr_array_index(nat->polls, fd) = NULL;
+    (void)g_ptr_array_remove_index_fast(nat->active, slot->index);
+    if (slot->index < nat->active->len) {
+        ((NatPoll *)g_ptr_array_index(nat->active, slot->index))->index = slot->index;
+    }
+    g_free(slot);
+}
+
+/* SlirpCb.unregister_poll_fd: called before the fd is closed, whose number may come back at once as another's. */
+static void nat_unregister_poll_fd(int fd, void *opaque)
+{
+    Nat *nat = opaque;
+
+    (void)g_hash_table_remove(nat->sockets, GINT_TO_POINTER(fd));
+    nat_poll_drop(nat, fd);
+}
+
+/* SlirpCb.notify: only guestfwd needs it. */
+static void nat_notify(void *opaque)
+{
+    (void)opaque;
+}
+
+static void nat_init_completed(Slirp *slirp, void *opaque)
+{
+    (void)slirp;
+    (void)opaque;
+}
+
+static const SlirpCb nat_callbacks = {
+    .send_packet = nat_send_packet,
+    .guest_error = nat_guest_error,
+    .clock_get_ns = nat_clock_get_ns,
+    .timer_free = nat_timer_free,
+    .timer_mod = nat_timer_mod,
+    .register_poll_fd = nat_register_poll_fd,
+    .unregister_poll_fd = nat_unregister_poll_fd,
+    .notify = nat_notify,
+    .init_completed = nat_init_completed,
+    .timer_new_opaque = nat_timer_new_opaque,
+};
+
+static gushort nat_events_to_glib(int events)
+{
+    return (gushort)(((events & SLIRP_POLL_IN) ? G_IO_IN : 0) | ((events & SLIRP_POLL_OUT) ? G_IO_OUT : 0) |
+                     ((events & SLIRP_POLL_PRI) ? G_IO_PRI : 0) | ((events & SLIRP_POLL_ERR) ? G_IO_ERR : 0) |
+                     ((events & SLIRP_POLL_HUP) ? G_IO_HUP : 0));
+}
+
+static int nat_events_from_glib(gushort events)
+{
+    return ((events & G_IO_IN) ? SLIRP_POLL_IN : 0) | ((events & G_IO_OUT) ? SLIRP_POLL_OUT : 0) |
+           ((events & G_IO_PRI) ? SLIRP_POLL_PRI : 0) | ((events & G_IO_ERR) ? SLIRP_POLL_ERR : 0) |
+           ((events & G_IO_HUP) ? SLIRP_POLL_HUP : 0);
+}
+
+/* SlirpAddPollCb: the index is the fd, so that a socket keeps its GPollFD while others come and go. */
+static int nat_add_poll(int fd, int events, void *opaque)
+{
+    Nat *nat = opaque;
+    NatPoll *slot;
+
+    if ((guint)fd >= nat->polls->len) {
+        g_ptr_array_set_size(nat->polls, fd + 1);
+    }
+    slot = g_ptr_array_index(nat->polls, fd);
+    if (slot == NULL) {
+        slot = g_new0(NatPoll, 1);
+        slot->poll.fd = fd;
+        g_ptr_array_index(nat->polls, fd) = slot;
+        slot->index = nat->active->len;
+        g_ptr_array_add(nat->active, slot);
+        slot->poll.events = nat_events_to_glib(events);
+        g_source_add_poll(nat->source, &slot->poll);
+    }
+    slot->poll.events = nat_events_to_glib(events);
+    slot->poll.revents = 0;
+    slot->round = nat->round;
+    return fd;
+}
+
+/* SlirpGetREventsCb */
+static int nat_get_revents(int index, void *opaque)
+{
+    Nat *nat = opaque;
+    const NatPoll *slot =
+        index >= 0 && (guint)index < nat->polls->len ? g_ptr_array_index(nat->polls, index) : NULL;
+
+    return slot == NULL ? 0 : nat_events_from_glib(slot->poll.revents);
+}
+
+static int nat_no_revents(int index, void *opaque)
+{
+    (void)index;
+    (void)opaque;
+    return 0;
+}
+
+static void nat_forget_unwanted(Nat *nat)
+{
+    /* From the end: dropping one moves the last into its place. */
+    for (guint i = nat->active->len; i > 0; i--) {
+        const NatPoll *slot = g_ptr_array_index(nat->active, i - 1);
+
+        if (slot->round != nat->round) {
+            nat_poll_drop(nat, slot->poll.fd);
+        }
+    }
+}
+
+static gboolean nat_prepare(GSource *source, gint *timeout_ms)
+{
+    Nat *nat = ((NatSource *)source)->nat;
+    uint32_t timeout = UINT32_MAX;
+
+    nat->round++;
+    slirp_pollfds_fill(nat->slirp, &timeout, nat_add_poll, nat);
+    nat_forget_unwanted(nat);
+    if (timeout >= NAT_NO_TIMER_MS) {
+        nat->due_us = -1;
+        *timeout_ms = -1;
+    } else {
+        nat->due_us = g_get_monotonic_time() + (int64_t)timeout * 1000;
+        *timeout_ms = (gint)timeout;
+    }
+    return FALSE;
+}
+
+static gboolean nat_check(GSource *source)
+{
+    Nat *nat = ((NatSource *)source)->nat;
+
+    if (nat->due_us >= 0 && g_get_monotonic_time() >= nat->due_us) {
+        return TRUE;
+    }
+    for (guint i = 0; i < nat->active->len; i++) {
+        const NatPoll *slot = g_ptr_array_index(nat->active, i);
+
+        if (slot->poll.revents != 0) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+static gboolean nat_dispatch(GSource *source, GSourceFunc callback, gpointer user_data)
+{
+    Nat *nat = ((NatSource *)source)->nat;
+
+    (void)callback;
+    (void)user_data;
+    nat->clock_us = g_get_monotonic_time();
+    slirp_pollfds_poll(nat->slirp, 0, nat_get_revents, nat);
+    return G_SOURCE_CONTINUE;
+}
+
+static GSourceFuncs nat_source_funcs = {
+    .prepare = nat_prepare,
+    .check = nat_check,
+    .dispatch = nat_dispatch,
+};
+
+static void nat_fill_config(Nat *nat, SlirpConfig *config, const Settings *settings, unsigned mtu, bool ipv6)
+{
+    const GuestSettings *guest = &settings->guest;
+    NetAddr dhcp = netcidr_host(&guest->cidr, 15);
+
+    config->version = 4;
+    config->in_enabled = true;
+    config->vnetwork = guest->cidr.net.v4;
+    config->vnetmask.s_addr = htonl(~(uint32_t)0 << (32 - guest->cidr.prefix));
+    config->vhost = guest->gateway.v4;
+    config->vdhcp_start = dhcp.v4; /* must lie inside the network, though DHCP is off */
+    config->vnameserver = guest->dns.v4;
+    config->in6_enabled = ipv6;
+    config->vprefix_addr6 = guest->cidr6.net.v6;
+    config->vprefix_len = guest->cidr6.prefix;
+    config->vhost6 = guest->gateway6.v6;
+    config->vnameserver6 = guest->dns6.v6;
+    config->if_mtu = mtu;
+    config->if_mru = mtu;
+    config->disable_dns = true;
+    config->disable_dhcp = true;
+    if (settings->outbound4.family == AF_INET) {
+        struct sockaddr_storage sa;
+
+        (void)netaddr_to_sockaddr(&settings->outbound4, 0, &sa);
+        memcpy(&nat->outbound4, &sa, sizeof(nat->outbound4));
+        config->outbound_addr = &nat->outbound4;
+    }
+    if (settings->outbound6.family == AF_INET6) {
+        struct sockaddr_storage sa;
+
+        (void)netaddr_to_sockaddr(&settings->outbound6, 0, &sa);
+        memcpy(&nat->outbound6, &sa, sizeof(nat->outbound6));
+        config->outbound_addr6 = &nat->outbound6;
+    }
+}
+
+Nat *nat_new(const Settings *settings, unsigned mtu, bool ipv6, GMainContext *context, const NatHooks *hooks,
+             GError **error)
+{
+    g_autoptr(Nat) nat = g_new0(Nat, 1);
+    SlirpConfig config = {0};
+
+    nat->hooks = *hooks;
+    nat->polls = g_ptr_array_new();
+    nat->active = g_ptr_array_new();
+    nat->sockets = g_hash_table_new(NULL, NULL);
+    nat_fill_config(nat, &config, settings, mtu, ipv6);
+    nat->slirp = slirp_new(&config, &nat_callbacks, nat);
+    if (nat->slirp == NULL) {
+        fault_set(error, FAULT_INTERNAL, 0, "libslirp %s refuses its configuration", slirp_version_string());
+        return NULL;
+    }
+    nat->source = g_source_new(&nat_source_funcs, sizeof(NatSource));
+    ((NatSource *)nat->source)->nat = nat;
+    g_source_attach(nat->source, context);
+    return g_steal_pointer(&nat);
+}
+
+void nat_free(Nat *nat)
+{
+    if (nat == NULL) {
+        return;
+    }
+    if (nat->slirp != NULL) {
+        slirp_cleanup(nat->slirp);
+    }
+    if (nat->source != NULL) {
+        for (guint fd = 0; fd < nat->polls->len; fd++) {
+            nat_poll_drop(nat, (int)fd);
+        }
+        g_source_destroy(nat->source);
+        g_source_unref(nat->source);
+    }
+    g_ptr_array_unref(nat->polls);
+    g_ptr_array_unref(nat->active);
+    g_hash_table_unref(nat->sockets);
+    g_free(nat);
+}
+
+void nat_input(Nat *nat, const uint8_t *frame, size_t len)
+{
+    int64_t now = g_get_monotonic_time();
+
+    if (now - nat->clock_us > NAT_CLOCK_STALE_US) {
+        nat->clock_us = now;
+        slirp_pollfds_poll(nat->slirp, 0, nat_no_revents, nat);
+    }
+    slirp_input(nat->slirp, frame, (int)len);
+}
+
+static bool nat_socket_matches(int fd, const NetAddr *local, uint16_t local_port, uint16_t to_port)
+{
+    struct sockaddr_storage own;
+    struct sockaddr_storage peer;
+    socklen_t own_len = sizeof(own);
+    socklen_t peer_len = sizeof(peer);
+    NetAddr addr;
+    uint16_t port;
+
+    return getsockname(fd, (struct sockaddr *)&own, &own_len) == 0 &&
+           netaddr_from_sockaddr((const struct sockaddr *)&own, &addr, &port) && port == local_port &&
+           netaddr_equal(&addr, local) && getpeername(fd, (struct sockaddr *)&peer, &peer_len) == 0 &&
+           netaddr_from_sockaddr((const struct sockaddr *)&peer, &addr, &port) && port == to_port &&
+           netaddr_is_loopback(&addr);
+}
+
+bool nat_owns_local(const Nat *nat, const NetAddr *local, uint16_t local_port, uint16_t to_port)
+{
+    GHashTableIter iter;
+    gpointer key;
+
+    g_hash_table_iter_init(&iter, nat->sockets);
+    while (g_hash_table_iter_next(&iter, &key, NULL)) {
+        if (nat_socket_matches(GPOINTER_TO_INT(key), local, local_port, to_port)) {
+            return true;
+        }
+    }
+    return false;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SALLYPORT_DATAPATH_NAT_H
+#define SALLYPORT_DATAPATH_NAT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <glib.h>
+
+#include "../settings.h"
+
+/*
+ * The one adapter to libslirp. What its header does not say (read in 4.7.0):
+ * - the callback table and the outbound addresses are kept by pointer, strings are copied;
+ * - clock_get_ns is in ns, timer_mod in absolute ms, the timeout of slirp_pollfds_fill() in relative ms;
+ * - that timeout never leaves above 1000: 1000 means that nothing is due;
+ * - its notion of now is one process-wide variable, renewed by slirp_pollfds_poll() alone;
+ * - ports are host-order int, addresses network-order.
+ */
+typedef struct Nat Nat;
+
+/* @send: one frame to the guest, borrowed for the call. @log: a message libslirp has about the guest. */
+typedef struct NatHooks {
+    void (*send)(const uint8_t *frame, size_t len, void *user_data);
+    void (*log)(const char *message, void *user_data);
+    void *user_data;
+} NatHooks;
+
+/* @settings is read, not kept; @mtu of the guest's interface; @ipv6: the guest has IPv6. NULL with @error set. */
+Nat *nat_new(const Settings *settings, unsigned mtu, bool ipv6, GMainContext *context, const NatHooks *hooks,
+             GError **error);
+void nat_free(Nat *nat);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Nat, nat_free)
+
+/* One frame that the gate let through. */
+void nat_input(Nat *nat, const uint8_t *frame, size_t len);
+
+/* Has libslirp a socket with this local address, connected to a loopback port @to_port? Ports in host byte order. */
+bool nat_owns_local(const Nat *nat, const NetAddr *local, uint16_t local_port, uint16_t to_port);
+
+#endif

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * rtnl.c - rtnetlink requests: links, addresses, routes
+ *
+ * Does:     builds one request, sends it, waits for its acknowledgement.
+ * Runs in:  inside, in the guest's network namespace, before ready. Blocks as long as the kernel takes.
+ * Trusts:   the kernel's answers.
+ */
+#include "config.h"
+
+#include "rtnl.h"
+
+#include <errno.h>
+#include <linux/if_addr.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+
+#include <libmnl/libmnl.h>
+
+struct Rtnl {
+    struct mnl_socket *socket;
+    unsigned seq;
+    char buffer[1024]; /* requests of ours stay below 200 bytes, acknowledgements quote them */
+};
+
+Rtnl *rtnl_new(void)
+{
+    struct mnl_socket *socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+    Rtnl *rtnl;
+
+    if (socket == NULL) {
+        return NULL;
+    }
+    if (mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0) {
+        int saved = errno;
+
+        (void)mnl_socket_close(socket);
+        errno = saved;
+        return NULL;
+    }
+    rtnl = g_new0(Rtnl, 1);
+    rtnl->socket = socket;
+    return rtnl;
+}
+
+void rtnl_free(Rtnl *rtnl)
+{
+    if (rtnl == NULL) {
+        return;
+    }
+    (void)mnl_socket_close(rtnl->socket);
+    g_free(rtnl);
+}
+
+static struct nlmsghdr *rtnl_begin(Rtnl *rtnl, uint16_t type, uint16_t flags)
+{
+    struct nlmsghdr *header = mnl_nlmsg_put_header(rtnl->buffer);
+
+    header->nlmsg_type = type;
+    header->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+    header->nlmsg_seq = ++rtnl->seq;
+    return header;
+}
+
+static int rtnl_talk(Rtnl *rtnl, struct nlmsghdr *header)
+{
+    unsigned port = mnl_socket_get_portid(rtnl->socket);
+
+    if (mnl_socket_sendto(rtnl->socket, header, header->nlmsg_len) < 0) {
+        return -errno;
+    }
+    for (;;) {
+        ssize_t len = mnl_socket_recvfrom(rtnl->socket, rtnl->buffer, sizeof(rtnl->buffer));
+        int done;
+
+        if (len < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            return -errno;
+        }
+        /* An error in an acknowledgement comes back as errno. */
+        done = mnl_cb_run(rtnl->buffer, (size_t)len, rtnl->seq, port, NULL, NULL);
+        if (done < 0) {
+            return -errno;
+        }
+        if (done == MNL_CB_STOP) {
+            return 0;
+        }
+    }
+}
+
+int rtnl_link_up(Rtnl *rtnl, unsigned ifindex, unsigned mtu, const uint8_t *mac)
+{
+    struct nlmsghdr *header = rtnl_begin(rtnl, RTM_NEWLINK, 0);
+    struct ifinfomsg *info = mnl_nlmsg_put_extra_header(header, sizeof(*info));
+
+    info->ifi_index = (int)ifindex;
+    info->ifi_flags = IFF_UP;
+    info->ifi_change = IFF_UP;
+    if (mtu != 0) {
+        mnl_attr_put_u32(header, IFLA_MTU, mtu);
+    }
+    if (mac != NULL) {
+        mnl_attr_put(header, IFLA_ADDRESS, 6, mac);
+    }
+    return rtnl_talk(rtnl, header);
+}
+
+static void rtnl_put_addr(struct nlmsghdr *header, uint16_t type, const NetAddr *addr)
+{
+    if (addr->family == AF_INET) {
+        mnl_attr_put(header, type, sizeof(addr->v4), &addr->v4);
+    } else {
+        mnl_attr_put(header, type, sizeof(addr->v6), &addr->v6);
+    }
+}
+
+int rtnl_address_add(Rtnl *rtnl, unsigned ifindex, const NetAddr *addr, uint8_t prefix)
+{
+    struct nlmsghdr *header = rtnl_begin(rtnl, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
+    struct ifaddrmsg *info = mnl_nlmsg_put_extra_header(header, sizeof(*info));
+    int error;
+
+    info->ifa_family = (uint8_t)addr->family;
+    info->ifa_prefixlen = prefix;
+    info->ifa_flags = addr->family == AF_INET6 ? IFA_F_NODAD | IFA_F_PERMANENT : IFA_F_PERMANENT;
+    info->ifa_index = ifindex;
+    rtnl_put_addr(header, IFA_LOCAL, addr);
+    rtnl_put_addr(header, IFA_ADDRESS, addr);
+    if (addr->family == AF_INET) {
+        struct in_addr broadcast = {addr->v4.s_addr | htonl(0xffffffffU >> prefix)};
+
+        mnl_attr_put(header, IFA_BROADCAST, sizeof(broadcast), &broadcast);
+    }
+    error = rtnl_talk(rtnl, header);
+    return error == -EEXIST ? 0 : error;
+}
+
+int rtnl_default_route_add(Rtnl *rtnl, unsigned ifindex, const NetAddr *gateway)
+{
+    struct nlmsghdr *header = rtnl_begin(rtnl, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
+    struct rtmsg *route = mnl_nlmsg_put_extra_header(header, sizeof(*route));
+
+    route->rtm_family = (uint8_t)gateway->family;
+    route->rtm_table = RT_TABLE_MAIN;
+    route->rtm_protocol = RTPROT_BOOT;
+    route->rtm_scope = RT_SCOPE_UNIVERSE;
+    route->rtm_type = RTN_UNICAST;
+    rtnl_put_addr(header, RTA_GATEWAY, gateway);
+    mnl_attr_put_u32(header, RTA_OIF, ifindex);
+    return rtnl_talk(rtnl, header);
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * process.c - what every process of ours gives up
+ *
+ * Does:     fds, signals, dumpability, no_new_privs, capabilities; the bond between child and parent.
+ * Runs in:  all three processes, before any thread is made: these calls act on the calling thread alone.
+ * Order:    process_become_child() first; namespaces are joined or made after it; process_drop_capabilities() last,
+ *           because joining and configuring need them.
+ * Not here: namespaces, seccomp and Landlock of the datapath, which are not built yet.
+ */
+#include "config.h"
+
+#include "process.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/capability.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "../fault.h"
+#include "../fd.h"
+
+int process_fill_stdio(void)
+{
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0) {
+            continue;
+        }
+        /* The lowest free number is fd itself. */
+        if (open("/dev/null", O_RDWR | O_NOCTTY) < 0) { /* NOLINT: these three are meant to survive exec */
+            return -errno;
+        }
+    }
+    return 0;
+}
+
+static int process_compare_fds(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+void process_close_others(const int *keep, size_t count)
+{
+    g_autofree int *sorted = g_new(int, count + 1);
+    unsigned next = 3;
+
+    memcpy(sorted, keep, count * sizeof(int));
+    qsort(sorted, count, sizeof(int), process_compare_fds);
+    for (size_t i = 0; i < count; i++) {
+        if (sorted[i] < (int)next) {
+            continue;
+        }
+        if ((unsigned)sorted[i] > next) {
+            (void)close_range(next, (unsigned)sorted[i] - 1, 0);
+        }
+        next = (unsigned)sorted[i] + 1;
+    }
+    (void)close_range(next, ~0U, 0);
+}
+
+size_t process_raise_nofile(void)
+{
+    struct rlimit limit = {0, 0};
+
+    (void)getrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < limit.rlim_max) {
+        struct rlimit raised = {limit.rlim_max, limit.rlim_max};
+
+        /* Refused only for more than the hard limit. */
+        if (setrlimit(RLIMIT_NOFILE, &raised) == 0) {
+            limit = raised;
+        }
+    }
+    return limit.rlim_cur;
+}
+
+/* Moves the kept fds to 3, 4, ... by way of numbers above them all, so that none is overwritten before its turn. */
+static bool process_renumber(int *const *keep, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        int high;
+
+        if (*keep[i] < 0) {
+            continue;
+        }
+        high = fcntl(*keep[i], F_DUPFD_CLOEXEC, (int)(3 + count));
+        if (high < 0) {
+            return false;
+        }
+        *keep[i] = high;
+    }
+    for (size_t i = 0; i < count; i++) {
+        int low = (int)(3 + i);
+
+        if (*keep[i] < 0) {
+            (void)close(low);
+            continue;
+        }
+        if (dup3(*keep[i], low, O_CLOEXEC) < 0) {
+            return false;
+        }
+        *keep[i] = low;
+    }
+    (void)close_range((unsigned)(3 + count), ~0U, 0);
+    return true;
+}
+
+static bool process_null_stdio(void)
+{
+    FD_AUTO null = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY);
+
+    return null >= 0 && dup2(null, 0) == 0 && dup2(null, 1) == 1 && dup2(null, 2) == 2;
+}
+
+static void process_reset_signals(void)
+{
+    static const int ignored[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2};
+    sigset_t none;
+
+    for (int number = 1; number < SIGRTMAX; number++) {
+        (void)signal(number, SIG_DFL); /* EINVAL for SIGKILL, SIGSTOP and libc's own */
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(ignored); i++) {
+        (void)signal(ignored[i], SIG_IGN);
+    }
+    sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+void process_renew_bonds(pid_t parent)
+{
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (getppid() != parent) {
+        _exit(1);
+    }
+}
+
+bool process_harden(GError **error)
+{
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0) {
+        fault_set(error, FAULT_LOCKDOWN, errno, "PR_SET_DUMPABLE: %s", g_strerror(errno));
+        return false;
+    }
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1) {
+        fault_set(error, FAULT_LOCKDOWN, errno, "PR_SET_NO_NEW_PRIVS: %s", g_strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+bool process_become_child(pid_t parent, int *const *keep, size_t count, GError **error)
+{
+    process_reset_signals();
+#ifndef SALLYPORT_SANITIZED
+    /* A sanitizer reports on stderr; everything else has no business there. */
+    if (!process_null_stdio()) {
+        fault_set(error, FAULT_LOCKDOWN, errno, "/dev/null: %s", g_strerror(errno));
+        return false;
+    }
+#else
+    (void)process_null_stdio;
+#endif
+    if (!process_renumber(keep, count)) {
+        fault_set(error, FAULT_LOCKDOWN, errno, "dup3: %s", g_strerror(errno));
+        return false;
+    }
+    process_renew_bonds(parent);
+    return process_harden(error);
+}
+
+
+bool process_drop_capabilities(GError **error)
+{
+    cap_t none;
+
+    for (cap_value_t cap = 0; cap_get_bound(cap) >= 0; cap++) {
+        /* Without CAP_SETPCAP the bounding set cannot be emptied; no_new_privs makes it moot, the proof tells. */
+        (void)cap_drop_bound(cap);
+    }
+    (void)cap_reset_ambient();
+    none = cap_init();
+    if (none == NULL || cap_set_proc(none) < 0) {
+        fault_set(error, FAULT_LOCKDOWN, errno, "capset: %s", g_strerror(errno));
+        (void)cap_free(none);
+        return false;
+    }
+    (void)cap_free(none);
+    return true;
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SALLYPORT_MESSAGE_H
+#define SALLYPORT_MESSAGE_H
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "netaddr.h"
+
+/*
+ * Fixed-size typed messages between the three processes, one per SOCK_SEQPACKET datagram. Lengths and counts of
+ * fds are checked in message_recv() alone, against one table, before anyone looks at the contents.
+ */
+#define MESSAGE_TEXT_MAX  480
+#define MESSAGE_ADDRS_MAX 64
+/* SCM_MAX_FD of include/net/scm.h is 253. */
+#define MESSAGE_FDS_MAX 250
+
+typedef enum MessageType {
+    MESSAGE_INSIDE_READY = 1, /* inside -> supervisor: TAP made; 1 fd */
+    MESSAGE_START,            /* supervisor -> datapath: the TAP; 1 fd */
+    MESSAGE_HOST_ADDRESSES,   /* supervisor -> datapath: addresses of the host's interfaces, in parts */
+    MESSAGE_DNS_SERVERS,      /* supervisor -> datapath: the host's name servers */
+    MESSAGE_DNS_LISTENER,     /* supervisor -> datapath: loopback listener of DNS over TCP; 1 fd */
+    MESSAGE_LISTEN,           /* supervisor -> datapath: listeners of one publication; 1 to 250 fds */
+    MESSAGE_LISTENING,        /* datapath -> supervisor: the answer to each MESSAGE_LISTEN */
+    MESSAGE_GO,               /* supervisor -> datapath: that was all; begin */
+    MESSAGE_DATAPATH_READY,   /* datapath -> supervisor: running */
+    MESSAGE_LOG,              /* inside, datapath -> supervisor: a log record */
+    MESSAGE_FAULT,            /* inside, datapath -> supervisor: an error record; the sender ends with status 1 */
+    MESSAGE_TAP_GONE,         /* datapath -> supervisor: the interface was deleted */
+    MESSAGE_SOCKET_REQUEST,   /* datapath -> inside: a connected socket in the guest's netns, please */
+    MESSAGE_SOCKET_REPLY,     /* inside -> datapath: 1 fd, or none and an errno */
+    MESSAGE_TYPE_COUNT
+} MessageType;
+
+/* What the guest's interface turned out to be; @ipv6: addresses of IPv6 are usable. */
+typedef struct MessageLink {
+    uint32_t type;
+    uint32_t mtu;
+    uint8_t mac[6];
+    bool ipv6;
+    bool attached; /* a persistent TAP that was there before */
+    char ifname[IFNAMSIZ];
+} MessageLink;
+
+/* The whole set comes in parts: @first begins a new one, @last completes it. */
+typedef struct MessageAddresses {
+    uint32_t type;
+    uint32_t count;
+    bool first;
+    bool last;
+    NetAddr addrs[MESSAGE_ADDRS_MAX];
+} MessageAddresses;
+
+typedef struct MessageServers {
+    uint32_t type;
+    uint32_t count;
+    NetAddr addrs[16];
+} MessageServers;
+
+typedef struct MessageDnsListener {
+    uint32_t type;
+    uint16_t family;
+    uint16_t port; /* host byte order */
+} MessageDnsListener;
+
+/**
+ * struct MessageListen - @count consecutive host ports of one publication
+ * @publication: its number; listeners of one publication share max
+ * @protocol:    one PORTMAP_* bit
+ * @both_families: an IPv6 wildcard socket that takes IPv4 too
+ * @host_port:   first host port, host byte order; the n-th fd is host_port + n
+ * @guest_port:  guest port of the first; grows with n if @guest_range
+ * @guest_addr:  AF_UNSPEC: the guest's own
+ * @idle_s:      seconds, -1 for the default
+ * @max:         connections or clients, 0 for the default
+ */
+typedef struct MessageListen {
+    uint32_t type;
+    uint32_t publication;
+    uint32_t protocol;
+    uint16_t host_port;
+    uint16_t guest_port;
+    uint16_t count;
+    bool guest_range;
+    bool both_families;
+    uint32_t max;
+    int64_t idle_s;
+    NetAddr guest_addr;
+} MessageListen;
+
+/* @errnum: 0, or why these listeners are not in use (they are closed then). */
+typedef struct MessageListening {
+    uint32_t type;
+    uint32_t publication;
+    int32_t errnum;
+} MessageListening;
+
+typedef struct MessagePlain {
+    uint32_t type;
+} MessagePlain;
+
+/* Which stages of locking down hold; a set of MESSAGE_LOCKED_*. */
+typedef struct MessageReady {
+    uint32_t type;
+    uint32_t locked;
+} MessageReady;
+
+/* @level: a LogLevel (logs only); @kind: a FaultKind; @text: NUL-terminated. */
+typedef struct MessageText {
+    uint32_t type;
+    uint32_t level;
+    uint32_t kind;
+    int32_t errnum;
+    char text[MESSAGE_TEXT_MAX];
+} MessageText;
+
+typedef struct MessageSocketRequest {
+    uint32_t type;
+    uint16_t port; /* host byte order */
+    bool udp;
+    uint64_t id;
+    NetAddr addr;
+} MessageSocketRequest;
+
+/* @errnum: why there is no socket. A TCP connect may still be under way. */
+typedef struct MessageSocketReply {
+    uint32_t type;
+    int32_t errnum;
+    uint64_t id;
+} MessageSocketReply;
+
+typedef union Message {
+    uint32_t type;
+    MessagePlain plain;
+    MessageLink link;
+    MessageAddresses addresses;
+    MessageServers servers;
+    MessageDnsListener dns_listener;
+    MessageListen listen;
+    MessageListening listening;
+    MessageReady ready;
+    MessageText text;
+    MessageSocketRequest socket_request;
+    MessageSocketReply socket_reply;
+} Message;
+
+/* Makes a connected pair of SOCK_SEQPACKET sockets, CLOEXEC and non-blocking. 0 or -errno. */
+int message_pair(int ret_pair[2]);
+
+/**
+ * message_send() - send one message; its type says how long it is
+ * @fds: @fd_count file descriptors to pass, still the caller's afterwards; NULL for none
+ *
+ * Return: 0, -EAGAIN (queue full), -ETOOMANYREFS (too many fds in flight), or another -errno of sendmsg(2).
+ * EPIPE comes as an error, never as a signal.
+ */
+int message_send(int sock, const void *message, const int *fds, size_t fd_count);
+
+/**
+ * message_recv() - receive one message
+ * @ret_fds: the fds that came with it, CLOEXEC, now the caller's
+ *
+ * Return: 1; 0 at the end of the connection; -EAGAIN; -EBADMSG for an unknown type, a wrong length, a wrong number of
+ * fds or text without an end (fds are closed); -EMFILE if fds were lost because this process can hold no more: then
+ * @ret is filled in, and there are no fds.
+ */
+int message_recv(int sock, Message *ret, int ret_fds[MESSAGE_FDS_MAX], size_t *ret_fd_count);
+
+/* Fills in a MESSAGE_LOG or MESSAGE_FAULT; a longer text is cut. */
+void message_text_init(MessageText *ret, MessageType type, unsigned level, unsigned kind, int errnum,
+                       const char *text);
+
+#endif

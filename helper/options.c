@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * options.c - the command line, taken apart but not judged
+ *
+ * Does:     one table feeds getopt_long(3) and --help, so that they cannot drift.
+ * Trusts:   nothing about the values: config.c judges them.
+ * Not here: meaning, defaults, ranges (config.c).
+ */
+#include "config.h"
+
+#include "options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <string.h>
+
+#include "fault.h"
+
+typedef struct OptionRow {
+    const char *name;
+    char letter;
+    OptionId id;
+    const char *argument; /* NULL: takes none */
+    const char *help;     /* NULL: not in --help */
+} OptionRow;
+
+static const OptionRow option_table[] = {
+    {"netns", 0, OPTION_NETNS, "PATH", "the guest's network namespace, by path"},
+    {"userns", 0, OPTION_USERNS, "PATH", "the user namespace that owns it (default: asked of the kernel)"},
+    {"netns-fd", 0, OPTION_NETNS_FD, "N", "the guest's network namespace, as an inherited fd"},
+    {"userns-fd", 0, OPTION_USERNS_FD, "N", "the user namespace that owns it, as an inherited fd"},
+    {"publish", 'p', OPTION_PUBLISH, "SPEC", "publish a port: [[ADDR:]HOSTPORT:]GUESTPORT[/PROTO][,OPTION]..."},
+    {"publish-address", 0, OPTION_PUBLISH_ADDRESS, "ADDR", "host address of specs that name none (default: all)"},
+    {"report-fd", 0, OPTION_REPORT_FD, "N", "write one JSON record per line to this fd"},
+    {"ready-fd", 0, OPTION_READY_FD, "N", "write one byte, 1, to this fd when ready, then close it"},
+    {"exit-fd", 0, OPTION_EXIT_FD, "N", "end when this fd hangs up"},
+    {"outlive-parent", 0, OPTION_OUTLIVE_PARENT, NULL, "do not end with the parent process"},
+    {"ifname", 0, OPTION_IFNAME, "NAME", "name of the interface in the guest (default: tap0)"},
+    {"mtu", 0, OPTION_MTU, "N", "its MTU, 68 to 65521 (default: 65520)"},
+    {"mac", 0, OPTION_MAC, "ADDR", "its link address (default: the kernel's choice)"},
+    {"cidr", 0, OPTION_CIDR, "NET", "the guest's IPv4 network (default: 10.0.2.0/24)"},
+    {"cidr6", 0, OPTION_CIDR6, "NET", "the guest's IPv6 network (default: fd00::/64)"},
+    {"no-ipv6", 0, OPTION_NO_IPV6, NULL, "IPv4 alone"},
+    {"no-configure", 0, OPTION_NO_CONFIGURE, NULL, "make the interface, but leave addresses and routes to others"},
+    {"allow", 0, OPTION_ALLOW, "CLASS[,CLASS]", "let the guest reach host-loopback, host, link-local, metadata"},
+    {"outbound-addr", 0, OPTION_OUTBOUND_ADDR, "ADDR", "source address of outbound connections, one per family"},
+    {"dns-upstream", 0, OPTION_DNS_UPSTREAM, "ADDR", "ask this name server instead of the host's (repeatable)"},
+    {"no-dns", 0, OPTION_NO_DNS, NULL, "no name service: its address stays silent"},
+    {"resolv-conf", 0, OPTION_RESOLV_CONF, "PATH", "where the host's name servers stand (default: /etc/resolv.conf)"},
+    {"fast-path", 0, OPTION_FAST_PATH, "MODE", "auto or off (not built yet: both mean off)"},
+    {"log-level", 0, OPTION_LOG_LEVEL, "LEVEL", "error, warning, info or debug (default: info)"},
+    {"help", 'h', OPTION_HELP, NULL, "show this and exit"},
+    {"version", 'V', OPTION_VERSION, NULL, "show the version and exit"},
+    {"fd", 0, OPTION_UNSUPPORTED, "N", NULL},
+    {"listen", 0, OPTION_UNSUPPORTED, "PATH", NULL},
+    {"socket-type", 0, OPTION_UNSUPPORTED, "TYPE", NULL},
+    {"control", 0, OPTION_UNSUPPORTED, "PATH", NULL},
+    {"control-fd", 0, OPTION_UNSUPPORTED, "N", NULL},
+    {"observe-fd", 0, OPTION_UNSUPPORTED, "N", NULL},
+    {"pcap", 0, OPTION_UNSUPPORTED, "FILE", NULL},
+};
+
+#define OPTION_ROWS G_N_ELEMENTS(option_table)
+/* getopt_long() returns these plus the row, so that no value is mistaken for '?' or ':'. */
+#define OPTION_BASE 0x1000
+
+static void option_store(Options *options, const OptionRow *row, const char *argument,
+                         GPtrArray *faults)
+{
+    if (row->id == OPTION_UNSUPPORTED) {
+        g_ptr_array_add(faults, fault_new(FAULT_NOT_SUPPORTED, 0, "--%s is not supported yet", row->name));
+    } else if (row->id >= OPTION_FLAG_FIRST) {
+        options->flag[row->id - OPTION_FLAG_FIRST] = true;
+    } else if (row->id >= OPTION_LIST_FIRST) {
+        g_ptr_array_add(options->list[row->id - OPTION_LIST_FIRST], g_strdup(argument));
+    } else {
+        g_free(options->value[row->id]);
+        options->value[row->id] = g_strdup(argument);
+    }
+}
+
+static void option_complain(char **argv, int result, GPtrArray *faults)
+{
+    /* For a short option getopt sets optopt; for a long one only argv says which word it was. */
+    if (optopt > 0 && optopt < 128) {
+        g_ptr_array_add(faults, fault_new(FAULT_OPTION, EINVAL,
+                                          result == ':' ? "-%c needs a value" : "unrecognized option '-%c'",
+                                          optopt));
+    } else if (result == ':') {
+        g_ptr_array_add(faults, fault_new(FAULT_OPTION, EINVAL, "%s needs a value", argv[optind - 1]));
+    } else {
+        g_ptr_array_add(faults, fault_new(FAULT_OPTION, EINVAL, "unrecognized option '%s'", argv[optind - 1]));
+    }
+}
+
+static void option_walk(Options *options, int argc, char **argv, const char *letters,
+                        const struct option *longs, GPtrArray *faults)
+{
+    opterr = 0;
+    optind = 0;
+    for (;;) {
+        int before = optind == 0 ? 1 : optind;
+        int result;
+
+        optopt = 0;
+        result = getopt_long(argc, argv, letters, longs, NULL);
+        if (result >= OPTION_BASE) {
+            option_store(options, &option_table[result - OPTION_BASE], optarg, faults);
+        } else if (result == '?' || result == ':') {
+            option_complain(argv, result, faults);
+        } else if (result != -1) {
+            for (size_t i = 0; i < OPTION_ROWS; i++) {
+                if (option_table[i].letter == result) {
+                    option_store(options, &option_table[i], optarg, faults);
+                }
+            }
+        } else if (optind > before && strcmp(argv[optind - 1], "--") == 0) {
+            options->command = g_strdupv(&argv[optind]);
+            return;
+        } else if (optind >= argc) {
+            return;
+        } else {
+            g_ptr_array_add(options->positionals, g_strdup(argv[optind]));
+            optind++;
+        }
+    }
+}
+
+Options *options_parse(int argc, char **argv, GPtrArray *faults)
+{
+    struct option longs[OPTION_ROWS + 1] = {0};
+    /* '+': stop at each word that is no option, so that a PID before "--" and a COMMAND behind it stay apart. */
+    g_autoptr(GString) letters = g_string_new("+:");
+    Options *options = g_new0(Options, 1);
+
+    for (size_t i = 0; i < OPTION_ROWS; i++) {
+        const OptionRow *row = &option_table[i];
+
+        longs[i] = (struct option){row->name, row->argument != NULL ? required_argument : no_argument,
+                                   NULL, OPTION_BASE + (int)i};
+        if (row->letter != 0) {
+            g_string_append_c(letters, row->letter);
+            g_string_append(letters, row->argument != NULL ? ":" : "");
+        }
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(options->list); i++) {
+        options->list[i] = g_ptr_array_new_with_free_func(g_free);
+    }
+    options->positionals = g_ptr_array_new_with_free_func(g_free);
+    option_walk(options, argc, argv, letters->str, longs, faults);
+    return options;
+}
+
+void options_free(Options *options)
+{
+    if (options == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(options->value); i++) {
+        g_free(options->value[i]);
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(options->list); i++) {
+        g_ptr_array_unref(options->list[i]);
+    }
+    g_ptr_array_unref(options->positionals);
+    g_strfreev(options->command);
+    g_free(options);
+}
+
+const char *options_value(const Options *options, OptionId id)
+{
+    g_return_val_if_fail(id < OPTION_VALUE_COUNT, NULL);
+    return options->value[id];
+}
+
+const GPtrArray *options_list(const Options *options, OptionId id)
+{
+    g_return_val_if_fail(id >= OPTION_LIST_FIRST && id < OPTION_LIST_END, NULL);
+    return options->list[id - OPTION_LIST_FIRST];
+}
+
+bool options_flag(const Options *options, OptionId id)
+{
+    g_return_val_if_fail(id >= OPTION_FLAG_FIRST && id < OPTION_FLAG_END, false);
+    return options->flag[id - OPTION_FLAG_FIRST];
+}
+
+const char *options_name(OptionId id)
+{
+    for (size_t i = 0; i < OPTION_ROWS; i++) {
+        if (option_table[i].id == id) {
+            return option_table[i].name;
+        }
+    }
+    g_return_val_if_reached("");
+}
+
+char *options_help(void)
+{
+    GString *text = g_string_new(
+        "Usage: sallyport [OPTION]... PID\n"
+        "       sallyport [OPTION]... --netns PATH [--userns PATH]\n"
+        "       sallyport [OPTION]... --netns-fd N [--userns-fd N]\n"
+        "       sallyport [OPTION]... -- COMMAND [ARG]...\n"
+        "The network door of one sandbox: NAT outwards, published ports inwards.\n\n");
+
+    for (size_t i = 0; i < OPTION_ROWS; i++) {
+        const OptionRow *row = &option_table[i];
+        g_autofree char *left = NULL;
+
+        if (row->help == NULL) {
+            continue;
+        }
+        left = g_strdup_printf("--%s%s%s", row->name, row->argument != NULL ? " " : "",
+                               row->argument != NULL ? row->argument : "");
+        if (row->letter != 0) {
+            g_string_append_printf(text, "  -%c, %-24s %s\n", row->letter, left, row->help);
+        } else {
+            g_string_append_printf(text, "      %-24s %s\n", left, row->help);
+        }
+    }
+    g_string_append(text, "\nThe whole story: sallyport(1).\n");
+    return g_string_free(text, FALSE);
+}

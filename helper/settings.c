@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * settings.c - raw options become a validated, immutable configuration
+ *
+ * Does:     every judgement that needs nothing but the command line; collects all faults instead of stopping at the first.
+ * Trusts:   nothing.
+ * Not here: what needs the system: namespaces (guest/netns.c), ports (publisher.c).
+ * Why the name: config.h belongs to autoconf.
+ */
+#include "config.h"
+
+#include "settings.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "fault.h"
+#include "portmap.h"
+
+/* Where things are within the CIDRs. */
+#define SETTINGS_HOST_GATEWAY 2
+#define SETTINGS_HOST_DNS     3
+#define SETTINGS_HOST_GUEST   100
+
+static void settings_fault(GPtrArray *faults, OptionId id, const char *value, const char *cause)
+{
+    g_ptr_array_add(faults, fault_new(FAULT_OPTION, EINVAL, "--%s %s: %s", options_name(id), value, cause));
+}
+
+static bool settings_number(const Options *options, OptionId id, guint64 min, guint64 max, guint64 *ret,
+                            GPtrArray *faults)
+{
+    const char *text = options_value(options, id);
+    g_autoptr(GError) error = NULL;
+
+    if (text == NULL) {
+        return false;
+    }
+    if (!g_ascii_string_to_unsigned(text, 10, min, max, ret, &error)) {
+        g_autofree char *cause =
+            g_strdup_printf("want a number from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT, min, max);
+
+        settings_fault(faults, id, text, cause);
+        return false;
+    }
+    return true;
+}
+
+static int settings_fd(const Options *options, OptionId id, GPtrArray *faults)
+{
+    guint64 number;
+
+    if (!settings_number(options, id, 0, G_MAXINT, &number, faults)) {
+        return -1;
+    }
+    if (fcntl((int)number, F_GETFD) < 0) {
+        g_ptr_array_add(faults, fault_new(FAULT_OPTION, errno, "--%s %d: no such open file descriptor",
+                                          options_name(id), (int)number));
+        return -1;
+    }
+    return (int)number;
+}
+
+static void settings_target(Settings *settings, const Options *options, GPtrArray *faults)
+{
+    GuestSettings *guest = &settings->guest;
+    const char *netns = options_value(options, OPTION_NETNS);
+    const char *netns_fd = options_value(options, OPTION_NETNS_FD);
+    guint positionals = options->positionals->len;
+    guint given = (positionals > 0) + (netns != NULL) + (netns_fd != NULL) + (options->command != NULL);
+
+    if (given != 1 || positionals > 1) {
+        g_ptr_array_add(faults, fault_new(FAULT_OPTION, EINVAL,
+                                          given == 0 ? "no guest: want one PID, --netns, --netns-fd or -- COMMAND"
+                                                     : "more than one guest: want one PID, --netns, --netns-fd "
+                                                       "or -- COMMAND"));
+    }
+    if (options_value(options, OPTION_USERNS) != NULL && netns == NULL) {
+        g_ptr_array_add(faults, fault_new(FAULT_OPTION, EINVAL, "--userns goes with --netns"));
+    }
+    if (options_value(options, OPTION_USERNS_FD) != NULL && netns_fd == NULL) {
+        g_ptr_array_add(faults, fault_new(FAULT_OPTION, EINVAL, "--userns-fd goes with --netns-fd"));
+    }
+    guest->netns_fd = settings_fd(options, OPTION_NETNS_FD, faults);
+    guest->userns_fd = settings_fd(options, OPTION_USERNS_FD, faults);
+    guest->netns_path = g_strdup(netns);
+    guest->userns_path = g_strdup(options_value(options, OPTION_USERNS));
+    if (options->command != NULL) {
+        guest->kind = GUEST_COMMAND;
+        guest->command = g_strdupv(options->command);
+        if (options->command[0] == NULL) {
+            g_ptr_array_add(faults, fault_new(FAULT_OPTION, EINVAL, "no command behind --"));
+        }
+    } else if (netns != NULL) {
+        guest->kind = GUEST_NETNS_PATH;
+    } else if (netns_fd != NULL) {
+        guest->kind = GUEST_NETNS_FD;
+    } else if (positionals > 0) {
+        const char *text = g_ptr_array_index(options->positionals, 0);
+        guint64 pid;
+
+        guest->kind = GUEST_PID;
+        if (g_ascii_string_to_unsigned(text, 10, 1, G_MAXINT32, &pid, NULL)) {
+            guest->pid = (pid_t)pid;
+        } else {
+            g_ptr_array_add(faults, fault_new(FAULT_OPTION, EINVAL, "PID '%s': want a positive number", text));
+        }
+    }
+}
+
+static bool settings_parse_mac(const char *text, uint8_t ret[SETTINGS_MAC_LEN])
+{
+    uint8_t mac[SETTINGS_MAC_LEN];
+
+    if (strlen(text) != 3 * SETTINGS_MAC_LEN - 1) {
+        return false;
+    }
+    for (size_t i = 0; i < SETTINGS_MAC_LEN; i++) {
+        int high = g_ascii_xdigit_value(text[3 * i]);
+        int low = g_ascii_xdigit_value(text[3 * i + 1]);
+
+        if (high < 0 || low < 0 || (i + 1 < SETTINGS_MAC_LEN && text[3 * i + 2] != ':')) {
+            return false;
+        }
+        mac[i] = (uint8_t)(high << 4 | low);
+    }
+    memcpy(ret, mac, sizeof(mac));
+    return true;
+}
+
+/* dev_valid_name() of net/core/dev.c, less what would be a trap: "." and ".." and '%' (a name pattern for the kernel). */
+static bool settings_ifname_valid(const char *name)
+{
+    size_t len = strlen(name);
+
+    if (len == 0 || len >= IFNAMSIZ || strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < len; i++) {
+        if (!g_ascii_isgraph(name[i]) || strchr("/:%", name[i]) != NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void settings_interface(Settings *settings, const Options *options, GPtrArray *faults)
+{
+    GuestSettings *guest = &settings->guest;
+    const char *ifname = options_value(options, OPTION_IFNAME);
+    const char *mac = options_value(options, OPTION_MAC);
+    guint64 mtu = SETTINGS_MTU_DEFAULT;
+
+    if (ifname == NULL) {
+        ifname = "tap0";
+    }
+    if (settings_ifname_valid(ifname)) {
+        g_strlcpy(guest->ifname, ifname, sizeof(guest->ifname));
+    } else {
+        settings_fault(faults, OPTION_IFNAME, ifname, "not an interface name (1 to 15 bytes, no '/', ':', '%' or space)");
+    }
+    (void)settings_number(options, OPTION_MTU, SETTINGS_MTU_MIN, SETTINGS_MTU_MAX, &mtu, faults);
+    guest->mtu = (unsigned)mtu;
+    if (mac != NULL) {
+        guest->has_mac = settings_parse_mac(mac, guest->mac);
+        if (!guest->has_mac) {
+            settings_fault(faults, OPTION_MAC, mac, "want six hexadecimal bytes like 02:00:00:00:00:01");
+        } else if ((guest->mac[0] & 1) != 0 || memcmp(guest->mac, "\0\0\0\0\0\0", SETTINGS_MAC_LEN) == 0) {
+            settings_fault(faults, OPTION_MAC, mac, "a multicast or zero address cannot be an interface's own");
+        } else if (guest->mac[0] == 0x52 && (guest->mac[1] == 0x55 || guest->mac[1] == 0x56)) {
+            settings_fault(faults, OPTION_MAC, mac, "52:55 and 52:56 are used by the gateway and the name server");
+        }
+    }
+    guest->configure = !options_flag(options, OPTION_NO_CONFIGURE);
+}
+
+static void settings_cidr(const Options *options, OptionId id, sa_family_t family, const char *fallback,
+                          unsigned prefix_max, NetCidr *ret, GPtrArray *faults)
+{
+    const char *given = options_value(options, id);
+    g_autoptr(GError) error = NULL;
+    NetCidr cidr;
+
+    if (!netcidr_parse(given != NULL ? given : fallback, family, &cidr, &error)) {
+        settings_fault(faults, id, given, error->message);
+        /* Something valid, so that what depends on it can still be judged. */
+        (void)netcidr_parse(fallback, family, ret, NULL);
+        return;
+    }
+    if (cidr.prefix < 1 || cidr.prefix > prefix_max) {
+        g_autofree char *cause =
+            g_strdup_printf("want a prefix length from 1 to %u, so that the guest's address fits", prefix_max);
+
+        settings_fault(faults, id, given, cause);
+        (void)netcidr_parse(fallback, family, ret, NULL);
+        return;
+    }
+    if (netaddr_classify(&cidr.net) != NETCLASS_NONE) {
+        settings_fault(faults, id, given, "not a network for hosts (loopback, link-local, multicast or reserved)");
+    }
+    *ret = cidr;
+}
+
+static void settings_addresses(Settings *settings, const Options *options, GPtrArray *faults)
+{
+    GuestSettings *guest = &settings->guest;
+    const char *cidr6 = options_value(options, OPTION_CIDR6);
+
+    /* .100 needs 7 host bits, so does ::64. */
+    settings_cidr(options, OPTION_CIDR, AF_INET, "10.0.2.0/24", 25, &guest->cidr, faults);
+    settings_cidr(options, OPTION_CIDR6, AF_INET6, "fd00::/64", 120, &guest->cidr6, faults);
+    guest->ipv6 = !options_flag(options, OPTION_NO_IPV6);
+    guest->ipv6_required = cidr6 != NULL;
+    if (!guest->ipv6 && cidr6 != NULL) {
+        settings_fault(faults, OPTION_CIDR6, cidr6, "contradicts --no-ipv6");
+    }
+    if (guest->mtu < SETTINGS_MTU_IPV6_MIN && guest->ipv6_required) {
+        settings_fault(faults, OPTION_CIDR6, cidr6, "IPv6 needs an MTU of 1280 or more");
+    }
+    guest->gateway = netcidr_host(&guest->cidr, SETTINGS_HOST_GATEWAY);
+    guest->dns = netcidr_host(&guest->cidr, SETTINGS_HOST_DNS);
+    guest->addr = netcidr_host(&guest->cidr, SETTINGS_HOST_GUEST);
+    guest->gateway6 = netcidr_host(&guest->cidr6, SETTINGS_HOST_GATEWAY);
+    guest->dns6 = netcidr_host(&guest->cidr6, SETTINGS_HOST_DNS);
+    guest->addr6 = netcidr_host(&guest->cidr6, SETTINGS_HOST_GUEST);
+}
+
+static void settings_policy(Settings *settings, const Options *options, GPtrArray *faults)
+{
+    const GPtrArray *allow = options_list(options, OPTION_ALLOW);
+    const GPtrArray *outbound = options_list(options, OPTION_OUTBOUND_ADDR);
+
+    for (guint i = 0; i < allow->len; i++) {
+        const char *text = g_ptr_array_index(allow, i);
+        g_autofree char *bad = NULL;
+
+        if (!netclass_parse_list(text, &settings->allow, &bad)) {
+            g_autofree char *cause =
+                g_strdup_printf("'%s' is none of host-loopback, host, link-local, metadata", bad);
+
+            settings_fault(faults, OPTION_ALLOW, text, cause);
+        }
+    }
+    for (guint i = 0; i < outbound->len; i++) {
+        const char *text = g_ptr_array_index(outbound, i);
+        NetAddr addr;
+
+        if (!netaddr_parse_scoped(text, &addr) || netaddr_is_any(&addr) || netaddr_is_multicast(&addr)) {
+            settings_fault(faults, OPTION_OUTBOUND_ADDR, text, "want an address of the host");
+        } else if ((addr.family == AF_INET ? &settings->outbound4 : &settings->outbound6)->family != AF_UNSPEC) {
+            settings_fault(faults, OPTION_OUTBOUND_ADDR, text, "a second address of the same family");
+        } else {
+            *(addr.family == AF_INET ? &settings->outbound4 : &settings->outbound6) = addr;
+        }
+    }
+}
+
+static void settings_dns(Settings *settings, const Options *options, GPtrArray *faults)
+{
+    const GPtrArray *upstream = options_list(options, OPTION_DNS_UPSTREAM);
+    const char *path = options_value(options, OPTION_RESOLV_CONF);
+
+    settings->dns = !options_flag(options, OPTION_NO_DNS);
+    settings->dns_upstream = g_array_new(FALSE, FALSE, sizeof(NetAddr));
+    settings->resolv_conf = g_strdup(path != NULL ? path : "/etc/resolv.conf");
+    if (path != NULL && path[0] != '/') {
+        settings_fault(faults, OPTION_RESOLV_CONF, path, "want an absolute path");
+    }
+    for (guint i = 0; i < upstream->len; i++) {
+        const char *text = g_ptr_array_index(upstream, i);
+        NetAddr addr;
+
+        if (!netaddr_parse_scoped(text, &addr) || netaddr_is_any(&addr) || netaddr_is_multicast(&addr)) {
+            settings_fault(faults, OPTION_DNS_UPSTREAM, text, "want the address of a name server");
+        } else if (settings->dns_upstream->len >= 16) {
+            settings_fault(faults, OPTION_DNS_UPSTREAM, text, "more than 16 name servers");
+        } else {
+            g_array_append_val(settings->dns_upstream, addr);
+        }
+    }
+}
+
+/* What the grammar knows and this version does not do yet. NULL if there is nothing of that. */
+static const char *settings_publish_missing(const PortMap *map)
+{
+    if (map->host_kind == PORTMAP_HOST_UNIX) {
+        return "unix:";
+    }
+    if (map->ports_kind == PORTMAP_PORTS_ALL) {
+        return "all";
+    }
+    if (map->ports_kind == PORTMAP_PORTS_AUTO) {
+        return "auto";
+    }
+    if (map->fd_name != NULL) {
+        return "fd=";
+    }
+    if (map->proxy != 0) {
+        return "proxy=";
+    }
+    return map->src != PORTMAP_SOURCE_UNSET ? "src=" : NULL;
+}
+
+static void settings_publish_one(Settings *settings, const char *spec, const char *address, GPtrArray *faults)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(PortMap) map = portmap_parse(spec, &error);
+    const char *missing;
+
+    if (map == NULL) {
+        settings_fault(faults, OPTION_PUBLISH, spec, error->message);
+        return;
+    }
+    missing = settings_publish_missing(map);
+    if (missing != NULL) {
+        g_ptr_array_add(faults, fault_new(FAULT_NOT_SUPPORTED, 0, "--publish %s: '%s' is not supported yet", spec,
+                                          missing));
+        return;
+    }
+    if (address != NULL && !portmap_set_default_host(map, address, &error)) {
+        settings_fault(faults, OPTION_PUBLISH, spec, error->message);
+        return;
+    }
+    for (guint i = 0; i < settings->publish->len; i++) {
+        const PortMap *other = g_ptr_array_index(settings->publish, i);
+
+        if (portmap_overlaps(map, other)) {
+            g_autofree char *cause = g_strdup_printf("overlaps with '%s'", other->text);
+
+            settings_fault(faults, OPTION_PUBLISH, spec, cause);
+            return;
+        }
+    }
+    g_ptr_array_add(settings->publish, g_steal_pointer(&map));
+}
+
+static void settings_publish(Settings *settings, const Options *options, GPtrArray *faults)
+{
+    const GPtrArray *specs = options_list(options, OPTION_PUBLISH);
+    const char *address = options_value(options, OPTION_PUBLISH_ADDRESS);
+    g_autoptr(PortMap) probe = portmap_parse("1:1", NULL);
+    g_autoptr(GError) error = NULL;
+
+    settings->publish = g_ptr_array_new_with_free_func((GDestroyNotify)portmap_free);
+    /* A wrong --publish-address is one cause, however many specs there are. */
+    if (address != NULL && !portmap_set_default_host(probe, address, &error)) {
+        settings_fault(faults, OPTION_PUBLISH_ADDRESS, address, error->message);
+        address = NULL;
+    }
+    for (guint i = 0; i < specs->len; i++) {
+        settings_publish_one(settings, g_ptr_array_index(specs, i), address, faults);
+    }
+}
+
+static void settings_words(Settings *settings, const Options *options, GPtrArray *faults)
+{
+    static const char *const levels[] = {"error", "warning", "info", "debug", NULL};
+    const char *level = options_value(options, OPTION_LOG_LEVEL);
+    const char *fast_path = options_value(options, OPTION_FAST_PATH);
+
+    settings->log_level = LOG_LEVEL_INFO;
+    if (level != NULL) {
+        bool found = false;
+
+        for (unsigned i = 0; levels[i] != NULL; i++) {
+            if (strcmp(levels[i], level) == 0) {
+                settings->log_level = (LogLevel)i;
+                found = true;
+            }
+        }
+        if (!found) {
+            settings_fault(faults, OPTION_LOG_LEVEL, level, "want error, warning, info or debug");
+        }
+    }
+    if (fast_path != NULL && strcmp(fast_path, "require") == 0) {
+        g_ptr_array_add(faults, fault_new(FAULT_NOT_SUPPORTED, 0, "--fast-path require is not supported yet"));
+    } else if (fast_path != NULL && strcmp(fast_path, "auto") != 0 && strcmp(fast_path, "off") != 0) {
+        settings_fault(faults, OPTION_FAST_PATH, fast_path, "want auto, off or require");
+    }
+}
+
+Settings *settings_new(const Options *options, GPtrArray *faults)
+{
+    Settings *settings = g_new0(Settings, 1);
+
+    settings->report_fd = settings_fd(options, OPTION_REPORT_FD, faults);
+    settings->ready_fd = settings_fd(options, OPTION_READY_FD, faults);
+    settings->exit_fd = settings_fd(options, OPTION_EXIT_FD, faults);
+    settings->outlive_parent = options_flag(options, OPTION_OUTLIVE_PARENT);
+    settings_words(settings, options, faults);
+    settings_target(settings, options, faults);
+    settings_interface(settings, options, faults);
+    settings_addresses(settings, options, faults);
+    settings_policy(settings, options, faults);
+    settings_dns(settings, options, faults);
+    settings_publish(settings, options, faults);
+    return settings;
+}
+
+void settings_free(Settings *settings)
+{
+    if (settings == NULL) {
+        return;
+    }
+    g_free(settings->guest.netns_path);
+    g_free(settings->guest.userns_path);
+    g_strfreev(settings->guest.command);
+    g_array_unref(settings->dns_upstream);
+    g_free(settings->resolv_conf);
+    g_ptr_array_unref(settings->publish);
+    g_free(settings);
+}
