@@ -26,8 +26,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <gio/gio.h>
 #include <glib-unix.h>
+
+#include "fault.h"
 
 #define LINKS_MAX 40
 /* Ways on a path that changes under our feet; each change is an event, so that giving up loses nothing. */
@@ -476,9 +477,9 @@ ResolvConf *resolvconf_new(const char *path, GMainContext *context, ResolvConfFu
     if (fd < 0) {
         int saved = errno;
 
-        g_set_error(error, G_IO_ERROR, (gint)g_io_error_from_errno(saved),
-                    "inotify_init1: %s (see sysctl fs.inotify.max_user_instances)",
-                    g_strerror(saved));
+        fault_set(error, FAULT_RESOLVER, saved,
+                  "inotify_init1: %s (see sysctl fs.inotify.max_user_instances)",
+                  g_strerror(saved));
         return NULL;
     }
     conf = g_new0(ResolvConf, 1);

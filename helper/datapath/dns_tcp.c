@@ -26,7 +26,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <gio/gio.h>
+#include "../fault.h"
 
 #define LISTEN_RETRY_US    (250 * 1000)
 #define ACCEPTS_PER_WAKEUP 128
@@ -513,8 +513,7 @@ static void tcp_timeout(void *user_data)
 static bool refuse_listener(int fd, GError **error, const char *what, int code)
 {
     (void)close(fd);
-    g_set_error(error, G_IO_ERROR, (gint)g_io_error_from_errno(code), "DNS over TCP listener: %s",
-                what);
+    fault_set(error, FAULT_RESOLVER, code, "DNS over TCP listener: %s", what);
     return false;
 }
 

@@ -4,7 +4,8 @@
  *
  * Does:     one pass over the headers of a frame, with exact bounds; Internet checksums; small
  *           changes in place.
- * Runs in:  the datapath process. Pure functions over (buffer, length): no I/O, no state, no allocation.
+ * Runs in:  the datapath process. Pure functions over (buffer, length): no I/O, no state, no
+ *           allocation.
  * Trusts:   nothing in a frame. A FrameView is only ever made by frame_parse(), so everything that
  *           takes one may rely on its offsets.
  * Limits:   FRAME_MAX bytes. What we do not speak (fragments, IPv4 options, IPv6 extension headers)
@@ -21,7 +22,8 @@
 
 #include "framebytes.h"
 
-/* Everything in the fragment word but "don't fragment". libslirp reassembles on the reserved bit, too. */
+/* Everything in the fragment word but "don't fragment". libslirp reassembles on the reserved bit,
+ * too. */
 #define IP4_FRAGMENT_MASK 0xbfff
 
 static FrameStatus parse_arp(const uint8_t *frame, size_t len, FrameView *view)
@@ -72,8 +74,8 @@ static FrameStatus parse_udp(const uint8_t *frame, FrameView *view)
         return FRAME_BAD_UDP;
     view->src_port = get16(udp);
     view->dst_port = get16(udp + 2);
-    /* A length short of the packet is legal (RFC 768) but nobody sends it; bytes behind the datagram
-     * would be bytes that one reader sees and another does not. */
+    /* A length short of the packet is legal (RFC 768) but nobody sends it; bytes behind the
+     * datagram would be bytes that one reader sees and another does not. */
     if (get16(udp + 4) != datagram || view->src_port == 0 || view->dst_port == 0)
         return FRAME_BAD_UDP;
     /* RFC 8200 8.1: over IPv6 the checksum is not optional. */
@@ -363,7 +365,7 @@ static void adjust(uint8_t *checksum, uint16_t old_word, uint16_t new_word)
     put16(checksum, (uint16_t)~sum_fold(sum));
 }
 
-/* Writes @value over the 16-bit field at @field and adjusts the checksums that cover it (or NULL). */
+/* Writes @value over the 16-bit field at @field; adjusts the checksums that cover it, if any. */
 static void replace16(uint8_t *field, uint16_t value, uint8_t *sum_a, uint8_t *sum_b)
 {
     uint16_t before = get16(field);

@@ -3,10 +3,11 @@
  * frame_build.c - write whole frames: datagrams, and the answers a host or router owes
  *
  * Does:     UDP datagrams, TCP resets, ICMP(v6) errors, echo messages, all with good checksums.
- * Runs in:  the datapath process. Pure functions over (buffer, length): no I/O, no state, no allocation.
- * Trusts:   a FrameView as frame_parse() made it. What it says about addresses is the guest's claim,
- *           so every answer is checked against the cases in which none may be sent (RFC 1122 3.2.2,
- *           RFC 4443 2.4).
+ * Runs in:  the datapath process. Pure functions over (buffer, length): no I/O, no state, no
+ *           allocation.
+ * Trusts:   a FrameView as frame_parse() made it. What it says about addresses is the guest's
+ *           claim, so every answer is checked against the cases in which none may be sent (RFC 1122
+ *           3.2.2, RFC 4443 2.4).
  * Limits:   FRAME_MAX bytes and the length fields of IP; quotes as said in frame.h.
  * Not here: who is answered, and how often (gate.c and its callers).
  */
@@ -23,7 +24,7 @@
 #define HOP_LIMIT 64
 #define IP_MAX    65535
 
-/* RFC 1812 4.3.2.3: as much as fits 576 bytes. RFC 4443 2.4 (c): as much as fits the minimum MTU. */
+/* RFC 1812 4.3.2.3: what fits 576 bytes. RFC 4443 2.4 (c): what fits the minimum MTU. */
 #define QUOTE4_MAX (576 - IP4_LEN - ICMP_LEN)
 #define QUOTE6_MAX (1280 - IP6_LEN - ICMP_LEN)
 
@@ -34,7 +35,8 @@
 #define ICMP4_TIME_EXCEEDED 11
 #define ICMP4_PARAMETER     12
 
-/* Bytes that an IP packet of @family carries at most behind its header, given what a frame can hold. */
+/* Bytes that an IP packet of @family carries at most behind its header, given what a frame can
+ * hold. */
 static size_t ip_payload_max(sa_family_t family)
 {
     return family == AF_INET ? IP_MAX - IP4_LEN : FRAME_MAX - FRAME_ETH_LEN - IP6_LEN;
@@ -204,7 +206,7 @@ size_t frame_build_echo_reply(uint8_t *out, const uint8_t *in, const FrameView *
     memcpy(out + l4, in + view->l4, len);
     out[l4] = reply;
     /* RFC 1624 equation 3: the addresses only change places, so the type is the whole difference,
-     * and a request with a wrong checksum gets a reply with a wrong one, as a damaged one should. */
+     * and a request with a wrong checksum gets a reply with a wrong one, as it should. */
     sum = (uint16_t)~get16(out + l4 + ICMP_SUM);
     sum += (uint16_t) ~(request << 8);
     sum += (uint32_t)reply << 8;

@@ -5,8 +5,8 @@
 #include <stdint.h>
 
 /*
- * Big-endian fields of a frame at any alignment, and where they are. Nothing here checks bounds: that is what
- * frame_parse() is for.
+ * Big-endian fields of a frame at any alignment, and where they are. Nothing here checks bounds:
+ * that is what frame_parse() is for.
  */
 
 #define IP4_LEN   20

@@ -116,7 +116,8 @@ static bool source_mac_ok(const Gate *gate, const uint8_t *mac)
            memcmp(mac, gate->mac6, FRAME_MAC_LEN) != 0;
 }
 
-/* To the server that libslirp plays: by broadcast, or to the gateway when a lease is renewed (RFC 2131 4.1). */
+/* To the server that libslirp plays: by broadcast, or to the gateway when a lease is renewed (RFC
+ * 2131 4.1). */
 static bool is_dhcp(const Gate *gate, const FrameView *view)
 {
     const Side *side = &gate->sides[0];
@@ -133,7 +134,8 @@ static bool is_mld(const FrameView *view)
             view->icmp_type == ICMP6_MLD2_REPORT);
 }
 
-/* RFC 4861 4.1, 4.3 and RFC 3590: who has no address yet asks for routers, for duplicates, or reports groups. */
+/* RFC 4861 4.1, 4.3 and RFC 3590: who has no address yet asks for routers, for duplicates, or
+ * reports groups. */
 static bool may_lack_address6(const FrameView *view)
 {
     return is_mld(view) ||
@@ -344,7 +346,8 @@ static GateVerdict judge_scrubbed(Gate *gate, uint8_t *frame, size_t *inout_len,
         return judge_icmp(gate, frame, view, ret_reason);
     verdict = judge_tcp(gate, frame, view, ret_reason);
     if (verdict == GATE_NAT || verdict == GATE_TCP_SYN) {
-        /* CVE-2026-9539: libslirp trusts the urgent pointer. RFC 6093 5 tells applications not to use it. */
+        /* CVE-2026-9539: libslirp trusts the urgent pointer. RFC 6093 5 tells applications not to
+         * use it. */
         frame_strip_urg(frame, view);
         view->tcp_flags &= (uint8_t)~FRAME_TCP_URG;
         *inout_len = seqguard_to_nat(gate->seqguard, frame, view);

@@ -13,8 +13,8 @@
 
 /* What gate.c and gate_policy.c share, and nobody else may include. */
 
-/* An address of either family as 16 bytes; IPv4 as ::ffff:a.b.c.d, which as an address of its own is
- * never allowed. */
+/* An address of either family as 16 bytes; IPv4 as ::ffff:a.b.c.d, which as an address of its own
+ * is never allowed. */
 typedef struct HostKey {
     uint8_t bytes[16];
 } HostKey;

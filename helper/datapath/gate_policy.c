@@ -2,8 +2,8 @@
  *
  * gate_policy.c - which addresses the guest may reach
  *
- * Does:     the half of the gate that knows addresses only: which are virtual, which are the host's,
- *           which classes are allowed.
+ * Does:     the half of the gate that knows addresses only: which are virtual, which are the
+ *           host's, which classes are allowed.
  * Decides:  by the final address. The gateway's address means the host's loopback; an IPv4 address
  *           inside an IPv6 one is judged like itself.
  * Not here: frames (gate.c), which addresses are special (netaddr.c).

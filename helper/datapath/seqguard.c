@@ -2,11 +2,11 @@
  *
  * seqguard.c - keep libslirp 4.7.0 alive where a TCP stream passes one sequence number
  *
- * Why:      tcp_reass() of libslirp before 4.8.0 does not recognise the end of its list of segments.
- *           Having taken the last one, it reads the sequence number of a segment that does not exist
- *           out of its own control block, where four bytes of the guest's address are: zero for
- *           IPv4, bytes 4 to 7 of an IPv6 address. If that equals rcv_nxt, it follows a wild
- *           pointer. Call the number P ("poison").
+ * Why:      tcp_reass() of libslirp before 4.8.0 does not recognise the end of its list of
+ *           segments. Having taken the last one, it reads the sequence number of a segment that
+ *           does not exist out of its own control block, where four bytes of the guest's address
+ *           are: zero for IPv4, bytes 4 to 7 of an IPv6 address. If that equals rcv_nxt, it follows
+ *           a wild pointer. Call the number P ("poison").
  * Does:     holds one invariant: no segment (data, or a FIN without data) ends at P, neither as it
  *           was sent nor after libslirp cut it at the right edge of its window. Then rcv_nxt never
  *           is P when the list ends. All of this was seen to crash 4.7.0: out of order; any order
@@ -38,7 +38,8 @@
 
 #include "framebytes.h"
 
-/* Who talks to whom, as seen from the guest; bytes, so that it can be compared and hashed as such. */
+/* Who talks to whom, as the guest sees it; without padding, so that it can be compared and hashed
+ * as bytes. */
 typedef struct Tuple {
     uint8_t guest[16];
     uint8_t remote[16];

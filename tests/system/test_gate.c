@@ -23,7 +23,7 @@
 /* How long a connection that got through may take to show. */
 #define QUIET_MS 100
 
-/* Listeners that a probe might reach: TCP and UDP of both families, at HOST's wildcard and at some of FAR's addresses. */
+/* Listeners that a probe might reach, TCP and UDP: at HOST's wildcards and at addresses of FAR. */
 typedef struct Traps {
     struct pollfd fds[32];
     const char *names[32];

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <glib.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -322,7 +323,7 @@ LAB_TEST(portmap, max_lets_so_many_clients_in_and_then_others_when_they_leave)
     lab_send(fresh, "n", 1);
     do {
         server = lab_accepted(listener);
-        if (lab_wait(server, 1 /* POLLIN */, LAB_MS(1000)) != 0)
+        if (lab_wait(server, POLLIN, LAB_MS(1000)) != 0)
             (void)recv(server, &byte, 1, MSG_DONTWAIT);
     } while (byte != 'n' && lab_now() < end);
     LAB_ASSERT_EQ(byte, 'n');

@@ -12,9 +12,9 @@
 #include "datapath/framebytes.h"
 
 /*
- * Frames for the tests of frame, gate and seqguard: good ones as hex text, one of each kind, and small
- * makers for those that only differ in an address or a number. Their checksums were made by other code
- * than ours.
+ * Frames for the tests of frame, gate and seqguard: good ones as hex text, one of each kind, and
+ * small makers for those that only differ in an address or a number. Their checksums were made by
+ * other code than ours.
  */
 
 typedef struct Sample {

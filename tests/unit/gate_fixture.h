@@ -51,8 +51,8 @@ G_GNUC_UNUSED static Gate *fixture_gate(unsigned allow, bool netns_mode)
     return gate;
 }
 
-/* Judges @len bytes of fixture_frame, in a copy without a byte to spare, and copies the result back.
- * Whatever passes must be a good frame still. */
+/* Judges @len bytes of fixture_frame, in a copy without a byte to spare, and copies the result
+ * back. Whatever passes must be a good frame still. */
 G_GNUC_UNUSED static Judged judge(Gate *gate, size_t len)
 {
     g_autofree uint8_t *frame = sample_exact(fixture_frame, len);

@@ -2,8 +2,10 @@
  *
  * test_gate.c - what the gate lets through, and to whom
  *
- * Does:     scrubbing, every verdict and reason in both families, refusals, the name server, counters.
- * Not here: which destinations are allowed (test_gate_policy.c), sequence numbers (test_seqguard.c).
+ * Does:     scrubbing, every verdict and reason in both families, refusals, the name server,
+ *           counters.
+ * Not here: which destinations are allowed (test_gate_policy.c), sequence numbers
+ *           (test_seqguard.c).
  */
 #include "config.h"
 
@@ -115,14 +117,33 @@ Test(gate, fragments_and_options_have_counters)
 
 Test(gate, padding_is_cut)
 {
-    g_autoptr(Gate) gate = fixture_gate(0, true);
-    size_t len = sample_get("tcp4 syn", fixture_frame);
-    Judged judged;
+    g_autoptr(Gate) gate = fixture_gate(0, false);
 
-    memset(fixture_frame + len, 0x55, 40);
-    judged = judge(gate, len + 40);
-    cr_assert_eq(judged.verdict, GATE_TCP_SYN);
-    cr_assert_eq(judged.len, len);
+    for (size_t i = 0; i < G_N_ELEMENTS(samples); i++) {
+        size_t len = sample_unhex(samples[i].hex, fixture_frame);
+        Judged judged;
+
+        memset(fixture_frame + len, 0x55, 40);
+        judged = judge(gate, len + 40);
+        if (judged.verdict != GATE_DROP)
+            cr_assert_eq(judged.len, len, "%s", samples[i].name);
+    }
+}
+
+Test(gate, segments_libslirp_cannot_stand_are_cut_and_replies_say_where)
+{
+    g_autoptr(Gate) gate = fixture_gate(0, true);
+    TcpSpec ends = {"10.0.2.100", "1.1.1.1", .seq = -10u, .flags = 0x10, .len = 10};
+    TcpSpec across = {"10.0.2.100", "1.1.1.1", .seq = -10u, .flags = 0x10, .len = 20};
+    TcpSpec reply = {"1.1.1.1", "10.0.2.100", 80, 40000, .ack = -10u, .flags = 0x10};
+    size_t len = sample_tcp(fixture_frame, &ends);
+
+    cr_assert_eq(judge(gate, len).len, len - 1);
+    len = sample_tcp(fixture_frame, &across);
+    cr_assert_eq(judge(gate, len).len, len - 11);
+    gate_reply(gate, fixture_frame, sample_tcp(fixture_frame, &reply));
+    len = sample_tcp(fixture_frame, &across);
+    cr_assert_eq(judge(gate, len).len, len);
 }
 
 Test(gate, source_link_address_must_be_one_of_a_guest)

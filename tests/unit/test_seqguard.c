@@ -265,8 +265,9 @@ static void receive(Receiver *receiver, uint32_t base, uint32_t p, const FrameVi
         receiver->next++;
 }
 
-/* Sends the stream in segments of @mss, all at once; then again from the first byte that is missing, in the
- * same segments but for the acknowledged part, as Linux does. Returns the number of rounds. */
+/* Sends the stream in segments of @mss, all at once; then again from the first byte that is
+ * missing, in the same segments but for the acknowledged part, as Linux does. Returns the number of
+ * rounds. */
 static unsigned transfer(size_t g, uint32_t base, size_t mss, bool first_is_lost)
 {
     g_autoptr(SeqGuard) guard = seqguard_new();
