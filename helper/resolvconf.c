@@ -123,7 +123,7 @@ size_t resolvconf_parse(const char *text, size_t len, NetAddr ret[RESOLVCONF_SER
                         size_t *ret_ignored)
 {
     const char *at = text;
-    const char *text_end = text + len;
+    const char *text_end = len > 0 ? text + len : text; /* an empty text may be NULL */
     size_t count = 0;
     size_t ignored = 0;
 

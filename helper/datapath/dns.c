@@ -65,8 +65,6 @@ struct DnsQuery {
     int64_t deadline_us;
     DnsServers *servers;
     size_t asked;
-    bool refused; /* some server answered, but with an rcode that sends us on */
-    bool silent;  /* some server let its time pass */
     NetAddr server;
     uint8_t guest_mac[FRAME_MAC_LEN];
     uint8_t server_mac[FRAME_MAC_LEN];
@@ -270,7 +268,6 @@ static void attempt_ready(uint32_t events, void *user_data)
             continue;
         }
         if (dns_message_is_refusal(dns->message)) {
-            query->refused = true;
             attempt_failed(attempt);
             return;
         }
@@ -331,12 +328,7 @@ static void query_ask_next(DnsQuery *query)
             return;
         }
     }
-    /* Where only silence was heard, the guest hears silence too and may ask again: datagrams get lost. */
-    if (query->refused || !query->silent) {
-        query_servfail(query);
-    } else {
-        query_end(query);
-    }
+    query_servfail(query);
 }
 
 static void dns_timeout(void *user_data)
@@ -346,7 +338,6 @@ static void dns_timeout(void *user_data)
     DnsQuery *query;
 
     while ((query = g_queue_peek_head(&dns->fifo)) != NULL && query->deadline_us <= now_us) {
-        query->silent = true;
         query_ask_next(query);
     }
     dns_arm(dns);
