@@ -65,14 +65,17 @@ size_t bindport_slots(const PortMap *map, BindSlot ret[BIND_SLOTS_MAX])
         {PORTMAP_UDP4, PORTMAP_UDP6, AF_INET},
         {PORTMAP_UDP6, PORTMAP_UDP4, AF_INET6},
     };
-    unsigned ports = map->ports_kind == PORTMAP_PORTS_RANGE ? (unsigned)map->host_ports.last - map->host_ports.first + 1 : 1;
+    unsigned ports = map->ports_kind == PORTMAP_PORTS_RANGE
+                         ? (unsigned)map->host_ports.last - map->host_ports.first + 1
+                         : 1;
     bool merge = bindport_wildcard(map) && ports > BINDPORT_TWO_SOCKETS_MAX && !map->first_free;
     size_t count = 0;
 
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
         bool both = (map->protocols & rows[i].other) != 0;
 
-        if ((map->protocols & rows[i].protocol) == 0 || (merge && both && rows[i].family == AF_INET)) {
+        if ((map->protocols & rows[i].protocol) == 0 ||
+            (merge && both && rows[i].family == AF_INET)) {
             continue;
         }
         if (map->host_kind == PORTMAP_HOST_ADDR && map->host_addr.family != rows[i].family) {
@@ -81,7 +84,8 @@ size_t bindport_slots(const PortMap *map, BindSlot ret[BIND_SLOTS_MAX])
         ret[count++] = (BindSlot){.protocol = rows[i].protocol,
                                   .addr = bindport_address(map, rows[i].family),
                                   .both_families = merge && both,
-                                  .optional = bindport_wildcard(map) && both && !merge && rows[i].family == AF_INET6};
+                                  .optional = bindport_wildcard(map) && both && !merge &&
+                                              rows[i].family == AF_INET6};
     }
     return count;
 }
@@ -99,7 +103,8 @@ static int bindport_set(int fd, int level, int option, int value)
 /* Options that accepted sockets inherit are set here once, not for each connection (net/ipv4/tcp_minisocks.c). */
 static int bindport_prepare_tcp(int fd)
 {
-    int failed = bindport_set(fd, SOL_SOCKET, SO_REUSEADDR, 1); /* over TIME_WAIT, never over a listener */
+    int failed =
+        bindport_set(fd, SOL_SOCKET, SO_REUSEADDR, 1); /* over TIME_WAIT, never over a listener */
 
     if (failed == 0) {
         failed = bindport_set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -123,7 +128,8 @@ static int bindport_prepare_udp(int fd, const BindSlot *slot)
 int bindport_open(const PortMap *map, const BindSlot *slot, uint16_t port)
 {
     bool udp = bindport_is_udp(slot);
-    FD_AUTO fd = socket(slot->addr.family, (udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    FD_AUTO fd = socket(slot->addr.family,
+                        (udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     struct sockaddr_storage sa;
     socklen_t len = netaddr_to_sockaddr(&slot->addr, port, &sa);
     int failed = fd < 0 ? -errno : 0;
@@ -135,7 +141,8 @@ int bindport_open(const PortMap *map, const BindSlot *slot, uint16_t port)
         failed = bindport_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, !slot->both_families);
     }
     if (failed == 0 && map->ifname[0] != '\0' &&
-        setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, map->ifname, (socklen_t)strlen(map->ifname)) < 0) {
+        setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, map->ifname, (socklen_t)strlen(map->ifname)) <
+            0) {
         failed = -errno;
     }
     if (failed == 0 && bind(fd, (const struct sockaddr *)&sa, len) < 0) {
@@ -167,7 +174,9 @@ static char *bindport_hint(const PortMap *map, uint16_t port, int errnum)
 
     if (errnum == EACCES && port != 0 &&
         g_file_get_contents("/proc/sys/net/ipv4/ip_unprivileged_port_start", &start, NULL, NULL)) {
-        return g_strdup_printf(" (a privileged port: sysctl net.ipv4.ip_unprivileged_port_start is %s)", g_strstrip(start));
+        return g_strdup_printf(
+            " (a privileged port: sysctl net.ipv4.ip_unprivileged_port_start is %s)",
+            g_strstrip(start));
     }
     if (errnum == ENODEV) {
         return g_strdup_printf(" (interface %s)", map->ifname);
@@ -181,8 +190,8 @@ GError *bindport_fault(const PortMap *map, const BindSlot *slot, uint16_t port, 
     char where[NETADDR_STRLEN];
 
     return fault_new(FAULT_PUBLISH, errnum, "--publish %s: cannot bind %s/%s: %s%s", map->text,
-                     netaddr_format_port(&slot->addr, port, where), bindport_protocol_name(slot->protocol),
-                     g_strerror(errnum), hint);
+                     netaddr_format_port(&slot->addr, port, where),
+                     bindport_protocol_name(slot->protocol), g_strerror(errnum), hint);
 }
 
 const char *bindport_protocol_name(PortMapProtocol protocol)

@@ -101,7 +101,8 @@ static GSource *child_watch_fd(Child *child, int fd, GUnixFDSourceFunc func, GMa
     return source;
 }
 
-Child *child_new(pid_t pid, int take_sock, GMainContext *context, const ChildHooks *hooks, GError **error)
+Child *child_new(pid_t pid, int take_sock, GMainContext *context, const ChildHooks *hooks,
+                 GError **error)
 {
     g_autoptr(Child) child = g_new0(Child, 1);
 

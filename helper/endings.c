@@ -108,8 +108,8 @@ static int endings_open_parent(void)
     return fd;
 }
 
-Endings *endings_new(const Settings *settings, GMainContext *context, EndingsFunc func, void *user_data,
-                     GError **error)
+Endings *endings_new(const Settings *settings, GMainContext *context, EndingsFunc func,
+                     void *user_data, GError **error)
 {
     g_autoptr(Endings) endings = g_new0(Endings, 1);
 

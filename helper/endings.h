@@ -18,8 +18,8 @@ typedef void (*EndingsFunc)(const char *reason, int number, void *user_data);
  * SIGTERM, SIGINT and SIGHUP come by signalfd(2) from now on, and SIGPIPE is ignored. The parent is held by a pidfd unless
  * --outlive-parent or --exit-fd was given. Return: NULL with @error set (FAULT_INTERNAL)
  */
-Endings *endings_new(const Settings *settings, GMainContext *context, EndingsFunc func, void *user_data,
-                     GError **error);
+Endings *endings_new(const Settings *settings, GMainContext *context, EndingsFunc func,
+                     void *user_data, GError **error);
 void endings_free(Endings *endings);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Endings, endings_free)
 

@@ -17,7 +17,7 @@
 /* errno values fit in 12 bits (asm-generic/errno-base.h: MAX_ERRNO is 4095). */
 #define FAULT_SHIFT 12
 
-G_DEFINE_QUARK(sallyport-fault, fault_error)
+G_DEFINE_QUARK(sallyport - fault, fault_error)
 
 static const char *const fault_words[FAULT_KIND_COUNT] = {
     [FAULT_OPTION] = SALLYPORT_CODE_OPTION,

@@ -12,7 +12,8 @@ static inline void fd_close(int fd)
     if (fd >= 0) {
         int saved = errno;
 
-        (void)close(fd); /* nothing can be done about a failure, and the fd is gone all the same (close(2)) */
+        (void)close(
+            fd); /* nothing can be done about a failure, and the fd is gone all the same (close(2)) */
         errno = saved;
     }
 }

@@ -47,7 +47,8 @@ static int hostaddr_message(const struct nlmsghdr *header, void *data)
     NetAddr addr;
     size_t len;
 
-    if (header->nlmsg_type != RTM_NEWADDR || (info->ifa_family != AF_INET && info->ifa_family != AF_INET6)) {
+    if (header->nlmsg_type != RTM_NEWADDR ||
+        (info->ifa_family != AF_INET && info->ifa_family != AF_INET6)) {
         return MNL_CB_OK;
     }
     len = info->ifa_family == AF_INET ? sizeof(struct in_addr) : sizeof(struct in6_addr);
@@ -63,7 +64,8 @@ static int hostaddr_message(const struct nlmsghdr *header, void *data)
 /* 0 or -errno. */
 static int hostaddr_dump_into(struct mnl_socket *socket, GArray *addrs)
 {
-    g_autofree char *buffer = g_malloc(32768); /* the size the kernel fills at most (libmnl: MNL_SOCKET_DUMP_SIZE) */
+    g_autofree char *buffer =
+        g_malloc(32768); /* the size the kernel fills at most (libmnl: MNL_SOCKET_DUMP_SIZE) */
     struct nlmsghdr *header = mnl_nlmsg_put_header(buffer);
     struct ifaddrmsg *info;
     int more = MNL_CB_OK;
@@ -85,7 +87,8 @@ static int hostaddr_dump_into(struct mnl_socket *socket, GArray *addrs)
             }
             return -errno;
         }
-        more = mnl_cb_run(buffer, (size_t)len, 1, mnl_socket_get_portid(socket), hostaddr_message, addrs);
+        more = mnl_cb_run(buffer, (size_t)len, 1, mnl_socket_get_portid(socket), hostaddr_message,
+                          addrs);
     }
     return more < 0 ? -errno : 0;
 }
@@ -102,7 +105,9 @@ static int hostaddr_read(HostAddr *hostaddr)
         if (socket == NULL) {
             return -errno;
         }
-        failed = mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0 ? -errno : hostaddr_dump_into(socket, addrs);
+        failed = mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0
+                     ? -errno
+                     : hostaddr_dump_into(socket, addrs);
         (void)mnl_socket_close(socket);
         if (failed == 0 || failed == -EINTR) {
             g_array_unref(hostaddr->addrs);
@@ -138,13 +143,16 @@ HostAddr *hostaddr_new(GMainContext *context, HostAddrFunc changed, void *user_d
     /* Listening begins before the first list is read, so that no change falls between. */
     hostaddr->notices = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
     if (hostaddr->notices == NULL ||
-        mnl_socket_bind(hostaddr->notices, RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR, MNL_SOCKET_AUTOPID) < 0) {
-        fault_set(error, FAULT_INTERNAL, errno, "watching the host's addresses: %s", g_strerror(errno));
+        mnl_socket_bind(hostaddr->notices, RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR,
+                        MNL_SOCKET_AUTOPID) < 0) {
+        fault_set(error, FAULT_INTERNAL, errno, "watching the host's addresses: %s",
+                  g_strerror(errno));
         return NULL;
     }
     failed = hostaddr_read(hostaddr);
     if (failed != 0) {
-        fault_set(error, FAULT_INTERNAL, -failed, "reading the host's addresses: %s", g_strerror(-failed));
+        fault_set(error, FAULT_INTERNAL, -failed, "reading the host's addresses: %s",
+                  g_strerror(-failed));
         return NULL;
     }
     hostaddr->source = g_unix_fd_source_new(mnl_socket_get_fd(hostaddr->notices), G_IO_IN);

@@ -17,7 +17,8 @@ typedef void (*HostAddrFunc)(void *user_data);
  *
  * Reads the list at once (rtnetlink(7): RTM_GETADDR), then listens. Return: NULL with @error set (FAULT_INTERNAL)
  */
-HostAddr *hostaddr_new(GMainContext *context, HostAddrFunc changed, void *user_data, GError **error);
+HostAddr *hostaddr_new(GMainContext *context, HostAddrFunc changed, void *user_data,
+                       GError **error);
 void hostaddr_free(HostAddr *hostaddr);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(HostAddr, hostaddr_free)
 

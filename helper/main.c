@@ -24,7 +24,8 @@ static int main_refuse(const Settings *settings, Report *report, const GPtrArray
     for (guint i = 0; i < faults->len; i++) {
         report_error(report, g_ptr_array_index(faults, i), NULL);
     }
-    report_event(report, SALLYPORT_EVENT_EXIT, json_pack("{s:s}", "reason", SALLYPORT_REASON_START_FAILED));
+    report_event(report, SALLYPORT_EVENT_EXIT,
+                 json_pack("{s:s}", "reason", SALLYPORT_REASON_START_FAILED));
     report_drain(report, 1000);
     return settings->guest.kind == GUEST_COMMAND ? 125 : 1;
 }
@@ -32,8 +33,8 @@ static int main_refuse(const Settings *settings, Report *report, const GPtrArray
 /* What the command line does not name is none of ours: a leaked fd of the runtime must not reach any of our processes. */
 static void main_close_inherited(const Settings *settings)
 {
-    const int keep[] = {settings->report_fd, settings->ready_fd, settings->exit_fd, settings->guest.netns_fd,
-                        settings->guest.userns_fd};
+    const int keep[] = {settings->report_fd, settings->ready_fd, settings->exit_fd,
+                        settings->guest.netns_fd, settings->guest.userns_fd};
 
     process_close_others(keep, G_N_ELEMENTS(keep));
 }

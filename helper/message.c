@@ -98,7 +98,8 @@ static size_t message_take_fds(struct msghdr *header, int ret_fds[MESSAGE_FDS_MA
 {
     size_t count = 0;
 
-    for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(header); cmsg != NULL; cmsg = CMSG_NXTHDR(header, cmsg)) {
+    for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(header); cmsg != NULL;
+         cmsg = CMSG_NXTHDR(header, cmsg)) {
         size_t here = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 
         if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS) {
@@ -126,7 +127,8 @@ static bool message_well_formed(const Message *message, size_t size, size_t fd_c
         return false;
     }
     shape = &message_shapes[message->type];
-    if (size != shape->size || fd_count > shape->fds_max || (!fds_lost && fd_count < shape->fds_min)) {
+    if (size != shape->size || fd_count > shape->fds_max ||
+        (!fds_lost && fd_count < shape->fds_min)) {
         return false;
     }
     if (message->type == MESSAGE_LOG || message->type == MESSAGE_FAULT) {
@@ -167,11 +169,13 @@ int message_recv(int sock, Message *ret, int ret_fds[MESSAGE_FDS_MAX], size_t *r
     count = message_take_fds(&header, ret_fds);
     /* net/core/scm.c: scm_detach_fds() says MSG_CTRUNC when it could not install them all. */
     lost = (header.msg_flags & MSG_CTRUNC) != 0;
-    if ((header.msg_flags & MSG_TRUNC) != 0 || lost || !message_well_formed(ret, (size_t)size, count, lost)) {
+    if ((header.msg_flags & MSG_TRUNC) != 0 || lost ||
+        !message_well_formed(ret, (size_t)size, count, lost)) {
         for (size_t i = 0; i < count; i++) {
             (void)close(ret_fds[i]);
         }
-        if ((header.msg_flags & MSG_TRUNC) == 0 && lost && message_well_formed(ret, (size_t)size, 0, true)) {
+        if ((header.msg_flags & MSG_TRUNC) == 0 && lost &&
+            message_well_formed(ret, (size_t)size, 0, true)) {
             return -EMFILE;
         }
         return -EBADMSG;
@@ -180,8 +184,8 @@ int message_recv(int sock, Message *ret, int ret_fds[MESSAGE_FDS_MAX], size_t *r
     return 1;
 }
 
-void message_text_init(MessageText *ret, MessageType type, unsigned level, unsigned kind, int errnum,
-                       const char *text)
+void message_text_init(MessageText *ret, MessageType type, unsigned level, unsigned kind,
+                       int errnum, const char *text)
 {
     memset(ret, 0, sizeof(*ret));
     ret->type = type;

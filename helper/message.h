@@ -21,18 +21,18 @@
 typedef enum MessageType {
     MESSAGE_INSIDE_READY = 1, /* inside -> supervisor: TAP made; 1 fd */
     MESSAGE_START,            /* supervisor -> datapath: the TAP; 1 fd */
-    MESSAGE_HOST_ADDRESSES,   /* supervisor -> datapath: addresses of the host's interfaces, in parts */
-    MESSAGE_DNS_SERVERS,      /* supervisor -> datapath: the host's name servers */
-    MESSAGE_DNS_LISTENER,     /* supervisor -> datapath: loopback listener of DNS over TCP; 1 fd */
-    MESSAGE_LISTEN,           /* supervisor -> datapath: listeners of one publication; 1 to 250 fds */
-    MESSAGE_LISTENING,        /* datapath -> supervisor: the answer to each MESSAGE_LISTEN */
-    MESSAGE_GO,               /* supervisor -> datapath: that was all; begin */
-    MESSAGE_DATAPATH_READY,   /* datapath -> supervisor: running */
-    MESSAGE_LOG,              /* inside, datapath -> supervisor: a log record */
-    MESSAGE_FAULT,            /* inside, datapath -> supervisor: an error record; the sender ends with status 1 */
-    MESSAGE_TAP_GONE,         /* datapath -> supervisor: the interface was deleted */
-    MESSAGE_SOCKET_REQUEST,   /* datapath -> inside: a connected socket in the guest's netns, please */
-    MESSAGE_SOCKET_REPLY,     /* inside -> datapath: 1 fd, or none and an errno */
+    MESSAGE_HOST_ADDRESSES, /* supervisor -> datapath: addresses of the host's interfaces, in parts */
+    MESSAGE_DNS_SERVERS,    /* supervisor -> datapath: the host's name servers */
+    MESSAGE_DNS_LISTENER,   /* supervisor -> datapath: loopback listener of DNS over TCP; 1 fd */
+    MESSAGE_LISTEN,         /* supervisor -> datapath: listeners of one publication; 1 to 250 fds */
+    MESSAGE_LISTENING,      /* datapath -> supervisor: the answer to each MESSAGE_LISTEN */
+    MESSAGE_GO,             /* supervisor -> datapath: that was all; begin */
+    MESSAGE_DATAPATH_READY, /* datapath -> supervisor: running */
+    MESSAGE_LOG,            /* inside, datapath -> supervisor: a log record */
+    MESSAGE_FAULT, /* inside, datapath -> supervisor: an error record; the sender ends with status 1 */
+    MESSAGE_TAP_GONE,       /* datapath -> supervisor: the interface was deleted */
+    MESSAGE_SOCKET_REQUEST, /* datapath -> inside: a connected socket in the guest's netns, please */
+    MESSAGE_SOCKET_REPLY,   /* inside -> datapath: 1 fd, or none and an errno */
     MESSAGE_TYPE_COUNT
 } MessageType;
 
@@ -171,7 +171,7 @@ int message_send(int sock, const void *message, const int *fds, size_t fd_count)
 int message_recv(int sock, Message *ret, int ret_fds[MESSAGE_FDS_MAX], size_t *ret_fd_count);
 
 /* Fills in a MESSAGE_LOG or MESSAGE_FAULT; a longer text is cut. */
-void message_text_init(MessageText *ret, MessageType type, unsigned level, unsigned kind, int errnum,
-                       const char *text);
+void message_text_init(MessageText *ret, MessageType type, unsigned level, unsigned kind,
+                       int errnum, const char *text);
 
 #endif

@@ -43,7 +43,7 @@ typedef enum NetClass {
     NETCLASS_HOST = 1 << 1,          /* an address of one of the host's interfaces */
     NETCLASS_LINK_LOCAL = 1 << 2,    /* 169.254/16, fe80::/10 */
     NETCLASS_METADATA = 1 << 3,      /* the cloud metadata services */
-    NETCLASS_NEVER = 1 << 4,         /* 0/8, 127/8, class E, multicast, broadcast, ::, ::1, v4-mapped... */
+    NETCLASS_NEVER = 1 << 4, /* 0/8, 127/8, class E, multicast, broadcast, ::, ::1, v4-mapped... */
 } NetClass;
 
 #define NETADDR_ERROR (netaddr_error_quark())
@@ -97,9 +97,9 @@ NetAddr netcidr_host(const NetCidr *cidr, uint32_t n);
  * netaddr_classify() - what an address is by itself
  *
  * Returns a set of NetClass bits. NETCLASS_HOST is never among them: that needs the host's list, which
- * the gate keeps. NAT64 (64:ff9b::/96, 64:ff9b:1::/48 by its last 32 bits), 6to4 (2002::/16) and
- * IPv4-compatible forms take the class of the IPv4 address within (netaddr_embedded()), so that no spelling
- * reaches what the plain address does not; v4-mapped addresses are NETCLASS_NEVER whatever is within.
+ * the gate keeps. NAT64 (64:ff9b::/96, 64:ff9b:1::/48 by its last 32 bits) and 6to4 (2002::/16)
+ * forms take the class of the IPv4 address within (netaddr_embedded()), so that no spelling reaches what the
+ * plain address does not; v4-mapped and IPv4-compatible addresses are NETCLASS_NEVER whatever is within.
  */
 NetClass netaddr_classify(const NetAddr *addr);
 

@@ -26,13 +26,17 @@ typedef struct OptionRow {
 
 static const OptionRow option_table[] = {
     {"netns", 0, OPTION_NETNS, "PATH", "the guest's network namespace, by path"},
-    {"userns", 0, OPTION_USERNS, "PATH", "the user namespace that owns it (default: asked of the kernel)"},
+    {"userns", 0, OPTION_USERNS, "PATH",
+     "the user namespace that owns it (default: asked of the kernel)"},
     {"netns-fd", 0, OPTION_NETNS_FD, "N", "the guest's network namespace, as an inherited fd"},
     {"userns-fd", 0, OPTION_USERNS_FD, "N", "the user namespace that owns it, as an inherited fd"},
-    {"publish", 'p', OPTION_PUBLISH, "SPEC", "publish a port: [[ADDR:]HOSTPORT:]GUESTPORT[/PROTO][,OPTION]..."},
-    {"publish-address", 0, OPTION_PUBLISH_ADDRESS, "ADDR", "host address of specs that name none (default: all)"},
+    {"publish", 'p', OPTION_PUBLISH, "SPEC",
+     "publish a port: [[ADDR:]HOSTPORT:]GUESTPORT[/PROTO][,OPTION]..."},
+    {"publish-address", 0, OPTION_PUBLISH_ADDRESS, "ADDR",
+     "host address of specs that name none (default: all)"},
     {"report-fd", 0, OPTION_REPORT_FD, "N", "write one JSON record per line to this fd"},
-    {"ready-fd", 0, OPTION_READY_FD, "N", "write one byte, 1, to this fd when ready, then close it"},
+    {"ready-fd", 0, OPTION_READY_FD, "N",
+     "write one byte, 1, to this fd when ready, then close it"},
     {"exit-fd", 0, OPTION_EXIT_FD, "N", "end when this fd hangs up"},
     {"outlive-parent", 0, OPTION_OUTLIVE_PARENT, NULL, "do not end with the parent process"},
     {"ifname", 0, OPTION_IFNAME, "NAME", "name of the interface in the guest (default: tap0)"},
@@ -41,12 +45,17 @@ static const OptionRow option_table[] = {
     {"cidr", 0, OPTION_CIDR, "NET", "the guest's IPv4 network (default: 10.0.2.0/24)"},
     {"cidr6", 0, OPTION_CIDR6, "NET", "the guest's IPv6 network (default: fd00::/64)"},
     {"no-ipv6", 0, OPTION_NO_IPV6, NULL, "IPv4 alone"},
-    {"no-configure", 0, OPTION_NO_CONFIGURE, NULL, "make the interface, but leave addresses and routes to others"},
-    {"allow", 0, OPTION_ALLOW, "CLASS[,CLASS]", "let the guest reach host-loopback, host, link-local, metadata"},
-    {"outbound-addr", 0, OPTION_OUTBOUND_ADDR, "ADDR", "source address of outbound connections, one per family"},
-    {"dns-upstream", 0, OPTION_DNS_UPSTREAM, "ADDR", "ask this name server instead of the host's (repeatable)"},
+    {"no-configure", 0, OPTION_NO_CONFIGURE, NULL,
+     "make the interface, but leave addresses and routes to others"},
+    {"allow", 0, OPTION_ALLOW, "CLASS[,CLASS]",
+     "let the guest reach host-loopback, host, link-local, metadata"},
+    {"outbound-addr", 0, OPTION_OUTBOUND_ADDR, "ADDR",
+     "source address of outbound connections, one per family"},
+    {"dns-upstream", 0, OPTION_DNS_UPSTREAM, "ADDR",
+     "ask this name server instead of the host's (repeatable)"},
     {"no-dns", 0, OPTION_NO_DNS, NULL, "no name service: its address stays silent"},
-    {"resolv-conf", 0, OPTION_RESOLV_CONF, "PATH", "where the host's name servers stand (default: /etc/resolv.conf)"},
+    {"resolv-conf", 0, OPTION_RESOLV_CONF, "PATH",
+     "where the host's name servers stand (default: /etc/resolv.conf)"},
     {"fast-path", 0, OPTION_FAST_PATH, "MODE", "auto or off (not built yet: both mean off)"},
     {"log-level", 0, OPTION_LOG_LEVEL, "LEVEL", "error, warning, info or debug (default: info)"},
     {"help", 'h', OPTION_HELP, NULL, "show this and exit"},
@@ -68,7 +77,8 @@ static void option_store(Options *options, const OptionRow *row, const char *arg
                          GPtrArray *faults)
 {
     if (row->id == OPTION_UNSUPPORTED) {
-        g_ptr_array_add(faults, fault_new(FAULT_NOT_SUPPORTED, 0, "--%s is not supported yet", row->name));
+        g_ptr_array_add(faults,
+                        fault_new(FAULT_NOT_SUPPORTED, 0, "--%s is not supported yet", row->name));
     } else if (row->id >= OPTION_FLAG_FIRST) {
         options->flag[row->id - OPTION_FLAG_FIRST] = true;
     } else if (row->id >= OPTION_LIST_FIRST) {
@@ -83,13 +93,16 @@ static void option_complain(char **argv, int result, GPtrArray *faults)
 {
     /* For a short option getopt sets optopt; for a long one only argv says which word it was. */
     if (optopt > 0 && optopt < 128) {
-        g_ptr_array_add(faults, fault_new(FAULT_OPTION, EINVAL,
-                                          result == ':' ? "-%c needs a value" : "unrecognized option '-%c'",
-                                          optopt));
+        g_ptr_array_add(faults,
+                        fault_new(FAULT_OPTION, EINVAL,
+                                  result == ':' ? "-%c needs a value" : "unrecognized option '-%c'",
+                                  optopt));
     } else if (result == ':') {
-        g_ptr_array_add(faults, fault_new(FAULT_OPTION, EINVAL, "%s needs a value", argv[optind - 1]));
+        g_ptr_array_add(faults,
+                        fault_new(FAULT_OPTION, EINVAL, "%s needs a value", argv[optind - 1]));
     } else {
-        g_ptr_array_add(faults, fault_new(FAULT_OPTION, EINVAL, "unrecognized option '%s'", argv[optind - 1]));
+        g_ptr_array_add(
+            faults, fault_new(FAULT_OPTION, EINVAL, "unrecognized option '%s'", argv[optind - 1]));
     }
 }
 
@@ -136,8 +149,9 @@ Options *options_parse(int argc, char **argv, GPtrArray *faults)
     for (size_t i = 0; i < OPTION_ROWS; i++) {
         const OptionRow *row = &option_table[i];
 
-        longs[i] = (struct option){row->name, row->argument != NULL ? required_argument : no_argument,
-                                   NULL, OPTION_BASE + (int)i};
+        longs[i] =
+            (struct option){row->name, row->argument != NULL ? required_argument : no_argument,
+                            NULL, OPTION_BASE + (int)i};
         if (row->letter != 0) {
             g_string_append_c(letters, row->letter);
             g_string_append(letters, row->argument != NULL ? ":" : "");
@@ -197,12 +211,12 @@ const char *options_name(OptionId id)
 
 char *options_help(void)
 {
-    GString *text = g_string_new(
-        "Usage: sallyport [OPTION]... PID\n"
-        "       sallyport [OPTION]... --netns PATH [--userns PATH]\n"
-        "       sallyport [OPTION]... --netns-fd N [--userns-fd N]\n"
-        "       sallyport [OPTION]... -- COMMAND [ARG]...\n"
-        "The network door of one sandbox: NAT outwards, published ports inwards.\n\n");
+    GString *text =
+        g_string_new("Usage: sallyport [OPTION]... PID\n"
+                     "       sallyport [OPTION]... --netns PATH [--userns PATH]\n"
+                     "       sallyport [OPTION]... --netns-fd N [--userns-fd N]\n"
+                     "       sallyport [OPTION]... -- COMMAND [ARG]...\n"
+                     "The network door of one sandbox: NAT outwards, published ports inwards.\n\n");
 
     for (size_t i = 0; i < OPTION_ROWS; i++) {
         const OptionRow *row = &option_table[i];

@@ -82,7 +82,8 @@ static void batch_free(Batch *batch)
     g_free(batch);
 }
 
-Publisher *publisher_new(const GPtrArray *maps, int sock, Report *report, PublisherDoneFunc done, void *user_data)
+Publisher *publisher_new(const GPtrArray *maps, int sock, Report *report, PublisherDoneFunc done,
+                         void *user_data)
 {
     Publisher *publisher = g_new0(Publisher, 1);
 
@@ -118,8 +119,8 @@ void publisher_free(Publisher *publisher)
     g_free(publisher);
 }
 
-static void publisher_fail(Publisher *publisher, PublishedMap *published, const BindSlot *slot, uint16_t port,
-                           int errnum)
+static void publisher_fail(Publisher *publisher, PublishedMap *published, const BindSlot *slot,
+                           uint16_t port, int errnum)
 {
     g_autoptr(GError) error = bindport_fault(published->map, slot, port, errnum);
     char addr[NETADDR_STRLEN];
@@ -128,8 +129,8 @@ static void publisher_fail(Publisher *publisher, PublishedMap *published, const 
     publisher->failed = true;
     report_error(publisher->report, error,
                  json_pack("{s:s,s:s,s:s,s:i}", "spec", published->map->text, "protocol",
-                           bindport_protocol_name(slot->protocol), "host_addr", netaddr_format(&slot->addr, addr),
-                           "host_port", (int)port));
+                           bindport_protocol_name(slot->protocol), "host_addr",
+                           netaddr_format(&slot->addr, addr), "host_port", (int)port));
 }
 
 /* The host may do without IPv6; a wildcard that never named it does too. */
@@ -139,8 +140,8 @@ static bool publisher_family_missing(const BindSlot *slot, int errnum)
 }
 
 /* The batch that @port of @slot goes into: the last one if it continues that, else a new one. */
-static Batch *publisher_batch(Publisher *publisher, const PublishedMap *published, const BindSlot *slot,
-                              uint16_t port, uint16_t guest_port)
+static Batch *publisher_batch(Publisher *publisher, const PublishedMap *published,
+                              const BindSlot *slot, uint16_t port, uint16_t guest_port)
 {
     const PortMap *map = published->map;
     bool guest_range = map->guest_ports.first != map->guest_ports.last;
@@ -149,8 +150,9 @@ static Batch *publisher_batch(Publisher *publisher, const PublishedMap *publishe
     for (GList *link = publisher->batches.tail; link != NULL && batch == NULL; link = link->prev) {
         Batch *other = link->data;
 
-        if (other->listen.publication == published->id && other->listen.protocol == (uint32_t)slot->protocol &&
-            other->count < MESSAGE_FDS_MAX && other->listen.host_port + other->count == port &&
+        if (other->listen.publication == published->id &&
+            other->listen.protocol == (uint32_t)slot->protocol && other->count < MESSAGE_FDS_MAX &&
+            other->listen.host_port + other->count == port &&
             other->listen.guest_port + (guest_range ? other->count : 0) == guest_port) {
             batch = other;
         }
@@ -174,10 +176,11 @@ static Batch *publisher_batch(Publisher *publisher, const PublishedMap *publishe
     return batch;
 }
 
-static void publisher_take(Publisher *publisher, PublishedMap *published, size_t slot, uint16_t port,
-                           uint16_t guest_port, int take_fd)
+static void publisher_take(Publisher *publisher, PublishedMap *published, size_t slot,
+                           uint16_t port, uint16_t guest_port, int take_fd)
 {
-    Batch *batch = publisher_batch(publisher, published, &published->slots[slot].slot, port, guest_port);
+    Batch *batch =
+        publisher_batch(publisher, published, &published->slots[slot].slot, port, guest_port);
 
     batch->fds[batch->count++] = take_fd;
     batch->listen.count = (uint16_t)batch->count;
@@ -189,8 +192,8 @@ static void publisher_take(Publisher *publisher, PublishedMap *published, size_t
  * Binds all sockets of one host port, or none (weak: what goes). @port 0: the kernel picks for the first, the others follow.
  * Returns 0, or the errno with *ret_slot the socket it happened to.
  */
-static int publisher_bind_port(Publisher *publisher, PublishedMap *published, uint16_t port, uint16_t guest_port,
-                               size_t *ret_slot)
+static int publisher_bind_port(Publisher *publisher, PublishedMap *published, uint16_t port,
+                               uint16_t guest_port, size_t *ret_slot)
 {
     int fds[BIND_SLOTS_MAX] = {-1, -1, -1, -1};
     int failed = 0;
@@ -221,7 +224,8 @@ static int publisher_bind_port(Publisher *publisher, PublishedMap *published, ui
 
 static void publisher_bind_kernel(Publisher *publisher, PublishedMap *published)
 {
-    for (uint32_t guest = published->map->guest_ports.first; guest <= published->map->guest_ports.last; guest++) {
+    for (uint32_t guest = published->map->guest_ports.first;
+         guest <= published->map->guest_ports.last; guest++) {
         size_t slot = 0;
         int failed = EADDRINUSE;
 
@@ -245,7 +249,8 @@ static void publisher_bind_first_free(Publisher *publisher, PublishedMap *publis
         if (!portmap_has_host_port(map, (uint16_t)port)) {
             continue;
         }
-        failed = publisher_bind_port(publisher, published, (uint16_t)port, map->guest_ports.first, &slot);
+        failed = publisher_bind_port(publisher, published, (uint16_t)port, map->guest_ports.first,
+                                     &slot);
         failed = failed == 0 && published->bound == 0 ? published->weak_errno : failed;
         if (failed == 0) {
             return;
@@ -254,7 +259,8 @@ static void publisher_bind_first_free(Publisher *publisher, PublishedMap *publis
             break;
         }
     }
-    publisher_fail(publisher, published, &published->slots[slot].slot, map->host_ports.first, failed);
+    publisher_fail(publisher, published, &published->slots[slot].slot, map->host_ports.first,
+                   failed);
 }
 
 /* Binds on until batches enough wait; true when the range is through. */
@@ -266,7 +272,8 @@ static bool publisher_bind_range(Publisher *publisher, PublishedMap *published)
     size_t slot = 0;
 
     for (; port <= map->host_ports.last; port++) {
-        uint16_t guest = (uint16_t)(map->guest_ports.first + (guest_range ? port - map->host_ports.first : 0));
+        uint16_t guest =
+            (uint16_t)(map->guest_ports.first + (guest_range ? port - map->host_ports.first : 0));
         int failed;
 
         if (!portmap_has_host_port(map, (uint16_t)port)) {
@@ -278,7 +285,8 @@ static bool publisher_bind_range(Publisher *publisher, PublishedMap *published)
         }
         failed = publisher_bind_port(publisher, published, (uint16_t)port, guest, &slot);
         if (failed != 0) {
-            publisher_fail(publisher, published, &published->slots[slot].slot, (uint16_t)port, failed);
+            publisher_fail(publisher, published, &published->slots[slot].slot, (uint16_t)port,
+                           failed);
             break;
         }
     }
@@ -313,7 +321,9 @@ static bool publisher_send_some(Publisher *publisher)
 {
     while (publisher->unanswered < PUBLISHER_WINDOW && !g_queue_is_empty(&publisher->batches)) {
         Batch *batch = g_queue_pop_head(&publisher->batches);
-        int failed = publisher->failed ? 0 : message_send(publisher->sock, &batch->listen, batch->fds, batch->count);
+        int failed = publisher->failed
+                         ? 0
+                         : message_send(publisher->sock, &batch->listen, batch->fds, batch->count);
 
         if (failed == 0 && !publisher->failed) {
             publisher->unanswered++;
@@ -326,8 +336,8 @@ static bool publisher_send_some(Publisher *publisher)
             batch = g_queue_pop_head(&publisher->batches);
         }
         if (failed != 0) {
-            g_autoptr(GError) error =
-                fault_new(FAULT_PUBLISH, -failed, "handing published ports over: %s", g_strerror(-failed));
+            g_autoptr(GError) error = fault_new(
+                FAULT_PUBLISH, -failed, "handing published ports over: %s", g_strerror(-failed));
 
             publisher->failed = true;
             report_error(publisher->report, error, NULL);
@@ -342,7 +352,8 @@ static void publisher_go_on(Publisher *publisher)
     do {
         publisher_bind_some(publisher);
     } while (publisher_send_some(publisher) && publisher->next_map < publisher->maps->len);
-    if (!publisher->finished && publisher->unanswered == 0 && g_queue_is_empty(&publisher->batches)) {
+    if (!publisher->finished && publisher->unanswered == 0 &&
+        g_queue_is_empty(&publisher->batches)) {
         publisher->finished = true;
         publisher->done(publisher->user_data);
     }
@@ -390,22 +401,24 @@ static const char *publisher_exposure(const PortMap *map, const NetAddr *addr)
     return netaddr_is_any(addr) && map->ifname[0] == '\0' ? "all" : "interface";
 }
 
-static void publisher_record(const Publisher *publisher, const PublishedMap *published, const BindSlot *slot,
-                             const NetAddr *addr, const char *ports)
+static void publisher_record(const Publisher *publisher, const PublishedMap *published,
+                             const BindSlot *slot, const NetAddr *addr, const char *ports)
 {
     const PortMap *map = published->map;
-    g_autofree char *guest_ports = map->guest_ports.first == map->guest_ports.last
-                                       ? g_strdup_printf("%u", map->guest_ports.first)
-                                       : g_strdup_printf("%u-%u", map->guest_ports.first, map->guest_ports.last);
+    g_autofree char *guest_ports =
+        map->guest_ports.first == map->guest_ports.last
+            ? g_strdup_printf("%u", map->guest_ports.first)
+            : g_strdup_printf("%u-%u", map->guest_ports.first, map->guest_ports.last);
     char text[NETADDR_STRLEN];
-    json_t *body = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "spec", map->text, "protocol",
-                             bindport_protocol_name(slot->protocol), "family",
-                             addr->family == AF_INET ? "ipv4" : "ipv6", "host_addr", netaddr_format(addr, text),
-                             "host_ports", ports, "guest_ports", guest_ports, "exposure",
-                             publisher_exposure(map, addr), "source", "guest");
+    json_t *body = json_pack(
+        "{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "spec", map->text, "protocol",
+        bindport_protocol_name(slot->protocol), "family", addr->family == AF_INET ? "ipv4" : "ipv6",
+        "host_addr", netaddr_format(addr, text), "host_ports", ports, "guest_ports", guest_ports,
+        "exposure", publisher_exposure(map, addr), "source", "guest");
 
     if (map->guest_addr.family != AF_UNSPEC) {
-        (void)json_object_set_new(body, "guest_addr", json_string(netaddr_format(&map->guest_addr, text)));
+        (void)json_object_set_new(body, "guest_addr",
+                                  json_string(netaddr_format(&map->guest_addr, text)));
     }
     if (map->ifname[0] != '\0') {
         (void)json_object_set_new(body, "interface", json_string(map->ifname));

@@ -23,14 +23,15 @@ typedef void (*PublisherDoneFunc)(void *user_data);
  * Nothing happens before publisher_start(). Listeners are handed over in batches, and a few batches are under way at a time, so
  * that this process never holds many of them.
  */
-Publisher *publisher_new(const GPtrArray *maps, int sock, Report *report, PublisherDoneFunc done, void *user_data);
+Publisher *publisher_new(const GPtrArray *maps, int sock, Report *report, PublisherDoneFunc done,
+                         void *user_data);
 void publisher_free(Publisher *publisher);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Publisher, publisher_free)
 
-/* Binds; @done may be called from here. */
+/* Binds. The PublisherDoneFunc may be called from here. */
 void publisher_start(Publisher *publisher);
 
-/* The datapath's answer to a batch; @done may be called from here. */
+/* The datapath's answer to a batch. The PublisherDoneFunc may be called from here. */
 void publisher_answer(Publisher *publisher, const MessageListening *answer);
 
 bool publisher_finished(const Publisher *publisher);

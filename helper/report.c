@@ -224,8 +224,8 @@ static json_t *report_frame(Report *report, const char *event, json_t *body)
     g_autoptr(GDateTime) now = g_date_time_new_now_utc();
     g_autofree char *date = g_date_time_format(now, "%Y-%m-%dT%H:%M:%S");
     g_autofree char *time = g_strdup_printf("%s.%06dZ", date, g_date_time_get_microsecond(now));
-    json_t *record = json_pack("{s:i,s:s,s:s,s:I}", "v", SALLYPORT_RECORD_VERSION, "event", event, "time",
-                               time, "seq", (json_int_t)report->seq);
+    json_t *record = json_pack("{s:i,s:s,s:s,s:I}", "v", SALLYPORT_RECORD_VERSION, "event", event,
+                               "time", time, "seq", (json_int_t)report->seq);
 
     (void)json_object_update(record, body);
     return record;
@@ -259,7 +259,8 @@ void report_event(Report *report, const char *event, json_t *take_body)
     text = report_encode(report, event, take_body);
     len = text == NULL ? 0 : strlen(text) + 1;
     json_decref(take_body);
-    if (report->gone || text == NULL || len > SALLYPORT_RECORD_MAX || report->queued + len > REPORT_QUEUE_MAX) {
+    if (report->gone || text == NULL || len > SALLYPORT_RECORD_MAX ||
+        report->queued + len > REPORT_QUEUE_MAX) {
         report->lost++;
         report->overflowed |= !is_log && !report->gone;
         free(text);

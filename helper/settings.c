@@ -25,11 +25,12 @@
 
 static void settings_fault(GPtrArray *faults, OptionId id, const char *value, const char *cause)
 {
-    g_ptr_array_add(faults, fault_new(FAULT_OPTION, EINVAL, "--%s %s: %s", options_name(id), value, cause));
+    g_ptr_array_add(faults,
+                    fault_new(FAULT_OPTION, EINVAL, "--%s %s: %s", options_name(id), value, cause));
 }
 
-static bool settings_number(const Options *options, OptionId id, guint64 min, guint64 max, guint64 *ret,
-                            GPtrArray *faults)
+static bool settings_number(const Options *options, OptionId id, guint64 min, guint64 max,
+                            guint64 *ret, GPtrArray *faults)
 {
     const char *text = options_value(options, id);
     g_autoptr(GError) error = NULL;
@@ -38,8 +39,8 @@ static bool settings_number(const Options *options, OptionId id, guint64 min, gu
         return false;
     }
     if (!g_ascii_string_to_unsigned(text, 10, min, max, ret, &error)) {
-        g_autofree char *cause =
-            g_strdup_printf("want a number from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT, min, max);
+        g_autofree char *cause = g_strdup_printf(
+            "want a number from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT, min, max);
 
         settings_fault(faults, id, text, cause);
         return false;
@@ -55,8 +56,9 @@ static int settings_fd(const Options *options, OptionId id, GPtrArray *faults)
         return -1;
     }
     if (fcntl((int)number, F_GETFD) < 0) {
-        g_ptr_array_add(faults, fault_new(FAULT_OPTION, errno, "--%s %d: no such open file descriptor",
-                                          options_name(id), (int)number));
+        g_ptr_array_add(faults,
+                        fault_new(FAULT_OPTION, errno, "--%s %d: no such open file descriptor",
+                                  options_name(id), (int)number));
         return -1;
     }
     return (int)number;
@@ -68,19 +70,23 @@ static void settings_target(Settings *settings, const Options *options, GPtrArra
     const char *netns = options_value(options, OPTION_NETNS);
     const char *netns_fd = options_value(options, OPTION_NETNS_FD);
     guint positionals = options->positionals->len;
-    guint given = (positionals > 0) + (netns != NULL) + (netns_fd != NULL) + (options->command != NULL);
+    guint given =
+        (positionals > 0) + (netns != NULL) + (netns_fd != NULL) + (options->command != NULL);
 
     if (given != 1 || positionals > 1) {
-        g_ptr_array_add(faults, fault_new(FAULT_OPTION, EINVAL,
-                                          given == 0 ? "no guest: want one PID, --netns, --netns-fd or -- COMMAND"
-                                                     : "more than one guest: want one PID, --netns, --netns-fd "
-                                                       "or -- COMMAND"));
+        g_ptr_array_add(faults,
+                        fault_new(FAULT_OPTION, EINVAL,
+                                  given == 0
+                                      ? "no guest: want one PID, --netns, --netns-fd or -- COMMAND"
+                                      : "more than one guest: want one PID, --netns, --netns-fd "
+                                        "or -- COMMAND"));
     }
     if (options_value(options, OPTION_USERNS) != NULL && netns == NULL) {
         g_ptr_array_add(faults, fault_new(FAULT_OPTION, EINVAL, "--userns goes with --netns"));
     }
     if (options_value(options, OPTION_USERNS_FD) != NULL && netns_fd == NULL) {
-        g_ptr_array_add(faults, fault_new(FAULT_OPTION, EINVAL, "--userns-fd goes with --netns-fd"));
+        g_ptr_array_add(faults,
+                        fault_new(FAULT_OPTION, EINVAL, "--userns-fd goes with --netns-fd"));
     }
     guest->netns_fd = settings_fd(options, OPTION_NETNS_FD, faults);
     guest->userns_fd = settings_fd(options, OPTION_USERNS_FD, faults);
@@ -104,7 +110,8 @@ static void settings_target(Settings *settings, const Options *options, GPtrArra
         if (g_ascii_string_to_unsigned(text, 10, 1, G_MAXINT32, &pid, NULL)) {
             guest->pid = (pid_t)pid;
         } else {
-            g_ptr_array_add(faults, fault_new(FAULT_OPTION, EINVAL, "PID '%s': want a positive number", text));
+            g_ptr_array_add(
+                faults, fault_new(FAULT_OPTION, EINVAL, "PID '%s': want a positive number", text));
         }
     }
 }
@@ -158,25 +165,31 @@ static void settings_interface(Settings *settings, const Options *options, GPtrA
     if (settings_ifname_valid(ifname)) {
         g_strlcpy(guest->ifname, ifname, sizeof(guest->ifname));
     } else {
-        settings_fault(faults, OPTION_IFNAME, ifname, "not an interface name (1 to 15 bytes, no '/', ':', '%' or space)");
+        settings_fault(faults, OPTION_IFNAME, ifname,
+                       "not an interface name (1 to 15 bytes, no '/', ':', '%' or space)");
     }
     (void)settings_number(options, OPTION_MTU, SETTINGS_MTU_MIN, SETTINGS_MTU_MAX, &mtu, faults);
     guest->mtu = (unsigned)mtu;
     if (mac != NULL) {
         guest->has_mac = settings_parse_mac(mac, guest->mac);
         if (!guest->has_mac) {
-            settings_fault(faults, OPTION_MAC, mac, "want six hexadecimal bytes like 02:00:00:00:00:01");
-        } else if ((guest->mac[0] & 1) != 0 || memcmp(guest->mac, "\0\0\0\0\0\0", SETTINGS_MAC_LEN) == 0) {
-            settings_fault(faults, OPTION_MAC, mac, "a multicast or zero address cannot be an interface's own");
+            settings_fault(faults, OPTION_MAC, mac,
+                           "want six hexadecimal bytes like 02:00:00:00:00:01");
+        } else if ((guest->mac[0] & 1) != 0 ||
+                   memcmp(guest->mac, "\0\0\0\0\0\0", SETTINGS_MAC_LEN) == 0) {
+            settings_fault(faults, OPTION_MAC, mac,
+                           "a multicast or zero address cannot be an interface's own");
         } else if (guest->mac[0] == 0x52 && (guest->mac[1] == 0x55 || guest->mac[1] == 0x56)) {
-            settings_fault(faults, OPTION_MAC, mac, "52:55 and 52:56 are used by the gateway and the name server");
+            settings_fault(faults, OPTION_MAC, mac,
+                           "52:55 and 52:56 are used by the gateway and the name server");
         }
     }
     guest->configure = !options_flag(options, OPTION_NO_CONFIGURE);
 }
 
-static void settings_cidr(const Options *options, OptionId id, sa_family_t family, const char *fallback,
-                          unsigned prefix_max, NetCidr *ret, GPtrArray *faults)
+static void settings_cidr(const Options *options, OptionId id, sa_family_t family,
+                          const char *fallback, unsigned prefix_max, NetCidr *ret,
+                          GPtrArray *faults)
 {
     const char *given = options_value(options, id);
     g_autoptr(GError) error = NULL;
@@ -189,15 +202,16 @@ static void settings_cidr(const Options *options, OptionId id, sa_family_t famil
         return;
     }
     if (cidr.prefix < 1 || cidr.prefix > prefix_max) {
-        g_autofree char *cause =
-            g_strdup_printf("want a prefix length from 1 to %u, so that the guest's address fits", prefix_max);
+        g_autofree char *cause = g_strdup_printf(
+            "want a prefix length from 1 to %u, so that the guest's address fits", prefix_max);
 
         settings_fault(faults, id, given, cause);
         (void)netcidr_parse(fallback, family, ret, NULL);
         return;
     }
     if (netaddr_classify(&cidr.net) != NETCLASS_NONE) {
-        settings_fault(faults, id, given, "not a network for hosts (loopback, link-local, multicast or reserved)");
+        settings_fault(faults, id, given,
+                       "not a network for hosts (loopback, link-local, multicast or reserved)");
     }
     *ret = cidr;
 }
@@ -246,10 +260,13 @@ static void settings_policy(Settings *settings, const Options *options, GPtrArra
         const char *text = g_ptr_array_index(outbound, i);
         NetAddr addr;
 
-        if (!netaddr_parse_scoped(text, &addr) || netaddr_is_any(&addr) || netaddr_is_multicast(&addr)) {
+        if (!netaddr_parse_scoped(text, &addr) || netaddr_is_any(&addr) ||
+            netaddr_is_multicast(&addr)) {
             settings_fault(faults, OPTION_OUTBOUND_ADDR, text, "want an address of the host");
-        } else if ((addr.family == AF_INET ? &settings->outbound4 : &settings->outbound6)->family != AF_UNSPEC) {
-            settings_fault(faults, OPTION_OUTBOUND_ADDR, text, "a second address of the same family");
+        } else if ((addr.family == AF_INET ? &settings->outbound4 : &settings->outbound6)->family !=
+                   AF_UNSPEC) {
+            settings_fault(faults, OPTION_OUTBOUND_ADDR, text,
+                           "a second address of the same family");
         } else {
             *(addr.family == AF_INET ? &settings->outbound4 : &settings->outbound6) = addr;
         }
@@ -271,7 +288,8 @@ static void settings_dns(Settings *settings, const Options *options, GPtrArray *
         const char *text = g_ptr_array_index(upstream, i);
         NetAddr addr;
 
-        if (!netaddr_parse_scoped(text, &addr) || netaddr_is_any(&addr) || netaddr_is_multicast(&addr)) {
+        if (!netaddr_parse_scoped(text, &addr) || netaddr_is_any(&addr) ||
+            netaddr_is_multicast(&addr)) {
             settings_fault(faults, OPTION_DNS_UPSTREAM, text, "want the address of a name server");
         } else if (settings->dns_upstream->len >= 16) {
             settings_fault(faults, OPTION_DNS_UPSTREAM, text, "more than 16 name servers");
@@ -302,7 +320,8 @@ static const char *settings_publish_missing(const PortMap *map)
     return map->src != PORTMAP_SOURCE_UNSET ? "src=" : NULL;
 }
 
-static void settings_publish_one(Settings *settings, const char *spec, const char *address, GPtrArray *faults)
+static void settings_publish_one(Settings *settings, const char *spec, const char *address,
+                                 GPtrArray *faults)
 {
     g_autoptr(GError) error = NULL;
     g_autoptr(PortMap) map = portmap_parse(spec, &error);
@@ -314,8 +333,9 @@ static void settings_publish_one(Settings *settings, const char *spec, const cha
     }
     missing = settings_publish_missing(map);
     if (missing != NULL) {
-        g_ptr_array_add(faults, fault_new(FAULT_NOT_SUPPORTED, 0, "--publish %s: '%s' is not supported yet", spec,
-                                          missing));
+        g_ptr_array_add(faults,
+                        fault_new(FAULT_NOT_SUPPORTED, 0, "--publish %s: '%s' is not supported yet",
+                                  spec, missing));
         return;
     }
     if (address != NULL && !portmap_set_default_host(map, address, &error)) {
@@ -374,8 +394,10 @@ static void settings_words(Settings *settings, const Options *options, GPtrArray
         }
     }
     if (fast_path != NULL && strcmp(fast_path, "require") == 0) {
-        g_ptr_array_add(faults, fault_new(FAULT_NOT_SUPPORTED, 0, "--fast-path require is not supported yet"));
-    } else if (fast_path != NULL && strcmp(fast_path, "auto") != 0 && strcmp(fast_path, "off") != 0) {
+        g_ptr_array_add(
+            faults, fault_new(FAULT_NOT_SUPPORTED, 0, "--fast-path require is not supported yet"));
+    } else if (fast_path != NULL && strcmp(fast_path, "auto") != 0 &&
+               strcmp(fast_path, "off") != 0) {
         settings_fault(faults, OPTION_FAST_PATH, fast_path, "want auto, off or require");
     }
 }

@@ -69,7 +69,7 @@ typedef struct GuestSettings {
 /**
  * struct Settings - the validated configuration; immutable once made
  * @allow:        set of NetClass bits
- * @outbound:     source addresses of outbound sockets, AF_UNSPEC for the kernel's choice
+ * @outbound4:    source address of outbound IPv4 sockets, AF_UNSPEC for the kernel's choice; @outbound6 likewise
  * @dns_upstream: NetAddr elements; empty: the host's resolv.conf
  * @publish:      PortMap elements, in the order given, host addresses filled in
  * @report_fd, @ready_fd, @exit_fd: -1 for none

@@ -80,7 +80,8 @@ static void supervisor_error(Supervisor *sv, const GError *error)
     report_error(sv->report, error, NULL);
 }
 
-static void supervisor_end(Supervisor *sv, const char *reason, int exit_status, int end_status, int end_signal)
+static void supervisor_end(Supervisor *sv, const char *reason, int exit_status, int end_status,
+                           int end_signal)
 {
     if (sv->state == SUPERVISOR_ENDING) {
         return;
@@ -156,8 +157,9 @@ static void supervisor_send_dns_listener(Supervisor *sv, sa_family_t family)
     socklen_t len = netaddr_to_sockaddr(&loopback, 0, &sa);
 
     if (fd < 0 || bind(fd, (const struct sockaddr *)&sa, len) < 0 || listen(fd, SOMAXCONN) < 0) {
-        report_log(sv->report, LOG_LEVEL_INFO, FAULT_RESOLVER, errno, "no DNS over TCP for %s guests: %s",
-                   family == AF_INET ? "IPv4" : "IPv6", g_strerror(errno));
+        report_log(sv->report, LOG_LEVEL_INFO, FAULT_RESOLVER, errno,
+                   "no DNS over TCP for %s guests: %s", family == AF_INET ? "IPv4" : "IPv6",
+                   g_strerror(errno));
         return;
     }
     message.port = bindport_port(fd);
@@ -176,15 +178,16 @@ static bool supervisor_start_dns(Supervisor *sv, GError **error)
     if (count > 0) {
         memcpy(servers, upstream->data, count * sizeof(NetAddr));
     } else {
-        sv->resolvconf =
-            resolvconf_new(sv->settings->resolv_conf, sv->context, supervisor_send_servers, sv, error);
+        sv->resolvconf = resolvconf_new(sv->settings->resolv_conf, sv->context,
+                                        supervisor_send_servers, sv, error);
         if (sv->resolvconf == NULL) {
             return false;
         }
         count = resolvconf_servers(sv->resolvconf, servers);
         if (count == 0) {
             report_log(sv->report, LOG_LEVEL_WARNING, FAULT_RESOLVER, 0,
-                       "%s names no name server; queries fail until it does", sv->settings->resolv_conf);
+                       "%s names no name server; queries fail until it does",
+                       sv->settings->resolv_conf);
         }
     }
     supervisor_send_servers(servers, count, sv);
@@ -217,7 +220,8 @@ static void supervisor_go(Supervisor *sv)
 
 static void supervisor_check_start(Supervisor *sv)
 {
-    if (sv->state != SUPERVISOR_STARTING || !sv->inside_spoken || !publisher_finished(sv->publisher)) {
+    if (sv->state != SUPERVISOR_STARTING || !sv->inside_spoken ||
+        !publisher_finished(sv->publisher)) {
         return;
     }
     if (sv->failed || publisher_failed(sv->publisher)) {
@@ -248,15 +252,17 @@ static void supervisor_report_ready(Supervisor *sv, unsigned published)
 {
     const GuestSettings *guest = &sv->settings->guest;
     g_autofree char *mac =
-        g_strdup_printf("%02x:%02x:%02x:%02x:%02x:%02x", sv->link.mac[0], sv->link.mac[1], sv->link.mac[2],
-                        sv->link.mac[3], sv->link.mac[4], sv->link.mac[5]);
-    json_t *dns = sv->settings->dns ? supervisor_addresses(sv, &guest->dns, &guest->dns6) : json_array();
+        g_strdup_printf("%02x:%02x:%02x:%02x:%02x:%02x", sv->link.mac[0], sv->link.mac[1],
+                        sv->link.mac[2], sv->link.mac[3], sv->link.mac[4], sv->link.mac[5]);
+    json_t *dns =
+        sv->settings->dns ? supervisor_addresses(sv, &guest->dns, &guest->dns6) : json_array();
     json_t *body = json_pack(
-        "{s:i,s:s,s:o,s:o,s:o,s:i,s:s,s:s,s:i,s:{s:b,s:s},s:[s,s,s]}", "pid", (int)getpid(), "version",
-        PACKAGE_VERSION, "guest", supervisor_addresses(sv, &guest->addr, &guest->addr6), "gateway",
-        supervisor_addresses(sv, &guest->gateway, &guest->gateway6), "dns", dns, "mtu", (int)sv->link.mtu,
-        "interface", guest->ifname, "mac", mac, "published", (int)published, "fast_path", "on", 0, "why",
-        "not built yet", "locked_down", "no-new-privs", "not-dumpable", "no-capabilities");
+        "{s:i,s:s,s:o,s:o,s:o,s:i,s:s,s:s,s:i,s:{s:b,s:s},s:[s,s,s]}", "pid", (int)getpid(),
+        "version", PACKAGE_VERSION, "guest", supervisor_addresses(sv, &guest->addr, &guest->addr6),
+        "gateway", supervisor_addresses(sv, &guest->gateway, &guest->gateway6), "dns", dns, "mtu",
+        (int)sv->link.mtu, "interface", guest->ifname, "mac", mac, "published", (int)published,
+        "fast_path", "on", 0, "why", "not built yet", "locked_down", "no-new-privs", "not-dumpable",
+        "no-capabilities");
 
     report_event(sv->report, SALLYPORT_EVENT_READY, body);
 }
@@ -269,7 +275,8 @@ static void supervisor_write_ready_fd(Supervisor *sv)
         return;
     }
     if (write(fd, "1", 1) != 1) {
-        report_log(sv->report, LOG_LEVEL_WARNING, FAULT_REPORT, errno, "--ready-fd %d: %s", fd, g_strerror(errno));
+        report_log(sv->report, LOG_LEVEL_WARNING, FAULT_REPORT, errno, "--ready-fd %d: %s", fd,
+                   g_strerror(errno));
     }
     (void)close(fd);
 }
@@ -296,7 +303,8 @@ static void supervisor_ready(Supervisor *sv)
     published = publisher_report(sv->publisher);
     supervisor_report_ready(sv, published);
     if (report_overflowed(sv->report)) {
-        error = fault_new(FAULT_REPORT, ENOBUFS, "--report-fd: the reader does not read; records were lost");
+        error = fault_new(FAULT_REPORT, ENOBUFS,
+                          "--report-fd: the reader does not read; records were lost");
         supervisor_error(sv, error);
         supervisor_fail_start(sv);
         return;
@@ -305,7 +313,8 @@ static void supervisor_ready(Supervisor *sv)
 }
 
 /* ChildHooks.message */
-static void supervisor_message(Child *child, const Message *message, int *fds, size_t count, void *user_data)
+static void supervisor_message(Child *child, const Message *message, int *fds, size_t count,
+                               void *user_data)
 {
     Supervisor *sv = user_data;
     bool from_inside = child == sv->inside;
@@ -313,12 +322,12 @@ static void supervisor_message(Child *child, const Message *message, int *fds, s
 
     if (message->type == MESSAGE_LOG) {
         if (message->text.kind < FAULT_KIND_COUNT && message->text.level <= LOG_LEVEL_DEBUG) {
-            report_log(sv->report, (LogLevel)message->text.level, (FaultKind)message->text.kind, message->text.errnum,
-                       "%s", message->text.text);
+            report_log(sv->report, (LogLevel)message->text.level, (FaultKind)message->text.kind,
+                       message->text.errnum, "%s", message->text.text);
         }
     } else if (message->type == MESSAGE_FAULT) {
-        error = fault_new(MIN(message->text.kind, FAULT_INTERNAL), message->text.errnum & 0xfff, "%s",
-                          message->text.text);
+        error = fault_new(MIN(message->text.kind, FAULT_INTERNAL), message->text.errnum & 0xfff,
+                          "%s", message->text.text);
         supervisor_error(sv, error);
     } else if (from_inside && message->type == MESSAGE_INSIDE_READY && !sv->inside_spoken) {
         sv->link = message->link;
@@ -328,7 +337,8 @@ static void supervisor_message(Child *child, const Message *message, int *fds, s
         return;
     } else if (!from_inside && message->type == MESSAGE_LISTENING) {
         publisher_answer(sv->publisher, &message->listening);
-    } else if (!from_inside && message->type == MESSAGE_DATAPATH_READY && sv->state == SUPERVISOR_GOING) {
+    } else if (!from_inside && message->type == MESSAGE_DATAPATH_READY &&
+               sv->state == SUPERVISOR_GOING) {
         supervisor_ready(sv);
     } else if (!from_inside && message->type == MESSAGE_TAP_GONE) {
         supervisor_end(sv, SALLYPORT_REASON_TAP_GONE, 1, -1, 0);
@@ -343,10 +353,12 @@ static void supervisor_broken(Child *child, int failed, void *user_data)
 {
     Supervisor *sv = user_data;
 
-    supervisor_end(sv, child == sv->inside ? SALLYPORT_REASON_INSIDE_DIED : SALLYPORT_REASON_DATAPATH_DIED,
-                   supervisor_failure_status(sv), -1, 0);
-    report_log(sv->report, LOG_LEVEL_ERROR, FAULT_INTERNAL, -failed, "malformed message from %s: %s",
-               child == sv->inside ? "inside" : "the datapath", g_strerror(-failed));
+    supervisor_end(
+        sv, child == sv->inside ? SALLYPORT_REASON_INSIDE_DIED : SALLYPORT_REASON_DATAPATH_DIED,
+        supervisor_failure_status(sv), -1, 0);
+    report_log(sv->report, LOG_LEVEL_ERROR, FAULT_INTERNAL, -failed,
+               "malformed message from %s: %s", child == sv->inside ? "inside" : "the datapath",
+               g_strerror(-failed));
 }
 
 static int supervisor_wstatus_signal(int wstatus)
@@ -367,8 +379,8 @@ static void supervisor_child_ended(Child *child, int wstatus, void *user_data)
     int number = supervisor_wstatus_signal(wstatus);
 
     if (child == sv->command) {
-        supervisor_end(sv, SALLYPORT_REASON_COMMAND, number != 0 ? SANDBOX_STATUS_SIGNALLED + number : status, status,
-                       number);
+        supervisor_end(sv, SALLYPORT_REASON_COMMAND,
+                       number != 0 ? SANDBOX_STATUS_SIGNALLED + number : status, status, number);
         return;
     }
     if (child == sv->inside && sv->state == SUPERVISOR_STARTING && sv->failed) {
@@ -381,8 +393,9 @@ static void supervisor_child_ended(Child *child, int wstatus, void *user_data)
         supervisor_fail_start(sv);
         return;
     }
-    supervisor_end(sv, child == sv->inside ? SALLYPORT_REASON_INSIDE_DIED : SALLYPORT_REASON_DATAPATH_DIED,
-                   supervisor_failure_status(sv), status, number);
+    supervisor_end(
+        sv, child == sv->inside ? SALLYPORT_REASON_INSIDE_DIED : SALLYPORT_REASON_DATAPATH_DIED,
+        supervisor_failure_status(sv), status, number);
 }
 
 /* TargetFunc */
@@ -391,7 +404,8 @@ static void supervisor_target_gone(const char *reason, void *user_data)
     Supervisor *sv = user_data;
 
     if (sv->state != SUPERVISOR_RUNNING) {
-        g_autoptr(GError) error = fault_new(FAULT_TARGET, ESRCH, "target gone before the network stood");
+        g_autoptr(GError) error =
+            fault_new(FAULT_TARGET, ESRCH, "target gone before the network stood");
 
         if (sv->state == SUPERVISOR_STARTING || sv->state == SUPERVISOR_GOING) {
             supervisor_error(sv, error);
@@ -426,7 +440,8 @@ static bool supervisor_spawn(Supervisor *sv, size_t nofile, GError **error)
     pid_t inside;
     pid_t datapath;
 
-    if (message_pair(inside_pair) != 0 || message_pair(datapath_pair) != 0 || message_pair(between) != 0) {
+    if (message_pair(inside_pair) != 0 || message_pair(datapath_pair) != 0 ||
+        message_pair(between) != 0) {
         fault_set(error, FAULT_INTERNAL, errno, "socketpair: %s", g_strerror(errno));
         return false;
     }
@@ -435,8 +450,9 @@ static bool supervisor_spawn(Supervisor *sv, size_t nofile, GError **error)
         return false;
     }
     sv->inside = child_new(inside, inside_pair[0], sv->context, &hooks, error);
-    datapath = sv->inside == NULL ? -1
-                                  : datapath_spawn(sv->settings, nofile, datapath_pair[1], between[1], error);
+    datapath = sv->inside == NULL
+                   ? -1
+                   : datapath_spawn(sv->settings, nofile, datapath_pair[1], between[1], error);
     if (datapath < 0) {
         return false;
     }
@@ -461,7 +477,8 @@ static bool supervisor_make_sandbox(Supervisor *sv, GError **error)
         return false;
     }
     if (sandbox_warning(sv->sandbox) != NULL) {
-        report_log(sv->report, LOG_LEVEL_WARNING, FAULT_RESOLVER, fault_errno(sandbox_warning(sv->sandbox)), "%s",
+        report_log(sv->report, LOG_LEVEL_WARNING, FAULT_RESOLVER,
+                   fault_errno(sandbox_warning(sv->sandbox)), "%s",
                    sandbox_warning(sv->sandbox)->message);
     }
     sv->command = child_new(sandbox_pid(sv->sandbox), -1, sv->context, &hooks, error);
@@ -476,7 +493,8 @@ static bool supervisor_start(Supervisor *sv, GError **error)
     if (sv->endings == NULL || !supervisor_make_sandbox(sv, error) || !process_harden(error)) {
         return false;
     }
-    sv->target = target_open(&sv->settings->guest, sv->sandbox != NULL ? sandbox_pid(sv->sandbox) : 0, error);
+    sv->target = target_open(&sv->settings->guest,
+                             sv->sandbox != NULL ? sandbox_pid(sv->sandbox) : 0, error);
     if (sv->target == NULL || !supervisor_spawn(sv, nofile, error)) {
         return false;
     }
@@ -488,7 +506,8 @@ static bool supervisor_start(Supervisor *sv, GError **error)
         target_watch(sv->target, sv->context, supervisor_target_gone, sv);
     }
     report_attach(sv->report, sv->context);
-    sv->publisher = publisher_new(sv->settings->publish, child_sock(sv->datapath), sv->report, supervisor_published, sv);
+    sv->publisher = publisher_new(sv->settings->publish, child_sock(sv->datapath), sv->report,
+                                  supervisor_published, sv);
     publisher_start(sv->publisher);
     return true;
 }
@@ -528,8 +547,12 @@ int supervisor_run(const Settings *settings, Report *report)
     g_autoptr(GMainContext) context = g_main_context_new();
     g_autoptr(GMainLoop) loop = g_main_loop_new(context, FALSE);
     g_autoptr(GError) error = NULL;
-    Supervisor sv = {
-        .settings = settings, .report = report, .context = context, .loop = loop, .tap = -1, .end_status = -1};
+    Supervisor sv = {.settings = settings,
+                     .report = report,
+                     .context = context,
+                     .loop = loop,
+                     .tap = -1,
+                     .end_status = -1};
 
     if (!supervisor_start(&sv, &error)) {
         supervisor_error(&sv, error);

@@ -30,34 +30,34 @@ extern "C" {
 #define SALLYPORT_EVENT_EXIT        "exit"
 
 /* Values of "code" in error and log records. */
-#define SALLYPORT_CODE_OPTION         "option"         /* a bad option, address, CIDR, MTU, port map */
-#define SALLYPORT_CODE_TARGET         "target"         /* PID or namespace: wrong, gone, not ours */
-#define SALLYPORT_CODE_NAMESPACE      "namespace"      /* a namespace could not be made or joined */
-#define SALLYPORT_CODE_TAP            "tap"            /* /dev/net/tun, interface name */
-#define SALLYPORT_CODE_CONFIGURE      "configure"      /* addresses and routes of the guest */
-#define SALLYPORT_CODE_PUBLISH        "publish"        /* a port could not be bound */
-#define SALLYPORT_CODE_RESOLVER       "resolver"       /* name service */
-#define SALLYPORT_CODE_IPV6           "ipv6"           /* IPv6 is missing; IPv4 alone */
-#define SALLYPORT_CODE_PING           "ping"           /* echo is missing: net.ipv4.ping_group_range */
-#define SALLYPORT_CODE_REFUSED        "refused"        /* the guest asked for what is not allowed (log) */
-#define SALLYPORT_CODE_LIMIT          "limit"          /* a limit was reached */
-#define SALLYPORT_CODE_LOCKDOWN       "lockdown"       /* a stage of locking down failed */
-#define SALLYPORT_CODE_COMMAND        "command"        /* COMMAND could not be started */
-#define SALLYPORT_CODE_REPORT         "report"         /* the report pipe or ready fd */
-#define SALLYPORT_CODE_NOT_SUPPORTED  "not-supported"  /* asked for, not built yet */
-#define SALLYPORT_CODE_INTERNAL       "internal"       /* memory, sockets of our own, a bug */
+#define SALLYPORT_CODE_OPTION        "option"    /* a bad option, address, CIDR, MTU, port map */
+#define SALLYPORT_CODE_TARGET        "target"    /* PID or namespace: wrong, gone, not ours */
+#define SALLYPORT_CODE_NAMESPACE     "namespace" /* a namespace could not be made or joined */
+#define SALLYPORT_CODE_TAP           "tap"       /* /dev/net/tun, interface name */
+#define SALLYPORT_CODE_CONFIGURE     "configure" /* addresses and routes of the guest */
+#define SALLYPORT_CODE_PUBLISH       "publish"   /* a port could not be bound */
+#define SALLYPORT_CODE_RESOLVER      "resolver"  /* name service */
+#define SALLYPORT_CODE_IPV6          "ipv6"      /* IPv6 is missing; IPv4 alone */
+#define SALLYPORT_CODE_PING          "ping"      /* echo is missing: net.ipv4.ping_group_range */
+#define SALLYPORT_CODE_REFUSED       "refused"   /* the guest asked for what is not allowed (log) */
+#define SALLYPORT_CODE_LIMIT         "limit"     /* a limit was reached */
+#define SALLYPORT_CODE_LOCKDOWN      "lockdown"  /* a stage of locking down failed */
+#define SALLYPORT_CODE_COMMAND       "command"   /* COMMAND could not be started */
+#define SALLYPORT_CODE_REPORT        "report"    /* the report pipe or ready fd */
+#define SALLYPORT_CODE_NOT_SUPPORTED "not-supported" /* asked for, not built yet */
+#define SALLYPORT_CODE_INTERNAL      "internal"      /* memory, sockets of our own, a bug */
 
 /* Values of "reason" in the exit record. */
-#define SALLYPORT_REASON_TARGET_GONE   "target-gone"   /* the PID ended */
-#define SALLYPORT_REASON_NETNS_GONE    "netns-gone"    /* the path was removed */
+#define SALLYPORT_REASON_TARGET_GONE   "target-gone" /* the PID ended */
+#define SALLYPORT_REASON_NETNS_GONE    "netns-gone"  /* the path was removed */
 #define SALLYPORT_REASON_PARENT_GONE   "parent-gone"
 #define SALLYPORT_REASON_EXIT_FD       "exit-fd"
-#define SALLYPORT_REASON_SIGNAL        "signal"        /* SIGTERM, SIGINT or SIGHUP; "signal" names it */
-#define SALLYPORT_REASON_COMMAND       "command"       /* COMMAND ended; "status" or "signal" */
-#define SALLYPORT_REASON_TAP_GONE      "tap-gone"      /* the interface was deleted from inside */
-#define SALLYPORT_REASON_INSIDE_DIED   "inside-died"   /* "signal" or "status" says how */
+#define SALLYPORT_REASON_SIGNAL        "signal"   /* SIGTERM, SIGINT or SIGHUP; "signal" names it */
+#define SALLYPORT_REASON_COMMAND       "command"  /* COMMAND ended; "status" or "signal" */
+#define SALLYPORT_REASON_TAP_GONE      "tap-gone" /* the interface was deleted from inside */
+#define SALLYPORT_REASON_INSIDE_DIED   "inside-died" /* "signal" or "status" says how */
 #define SALLYPORT_REASON_DATAPATH_DIED "datapath-died"
-#define SALLYPORT_REASON_START_FAILED  "start-failed"  /* error records say why */
+#define SALLYPORT_REASON_START_FAILED  "start-failed" /* error records say why */
 #define SALLYPORT_REASON_INTERNAL      "internal"
 
 typedef struct SallyportBuilder SallyportBuilder;
@@ -93,7 +93,8 @@ void sallyport_builder_free(SallyportBuilder *builder);
 /* The setters return 0 or -errno (-ENOMEM, -EINVAL); strings are copied. Of the four guests exactly one must be set. */
 int sallyport_builder_set_helper(SallyportBuilder *builder, const char *path);
 int sallyport_builder_set_pid(SallyportBuilder *builder, pid_t pid);
-int sallyport_builder_set_netns_path(SallyportBuilder *builder, const char *netns, const char *userns_or_null);
+int sallyport_builder_set_netns_path(SallyportBuilder *builder, const char *netns,
+                                     const char *userns_or_null);
 /* The fds are borrowed until sallyport_spawn() returns; userns_fd -1 for none. They may be CLOEXEC. */
 int sallyport_builder_set_netns_fd(SallyportBuilder *builder, int netns_fd, int userns_fd);
 int sallyport_builder_set_command(SallyportBuilder *builder, const char *const *argv);

@@ -78,14 +78,15 @@ typedef struct Datapath {
     bool ping_usable[2]; /* IPv4, IPv6 */
     GuestSock *guestsock;
     Forward *forward;
-    GPtrArray *waiting; /* DatapathListen, until MESSAGE_GO */
+    GPtrArray *waiting;     /* DatapathListen, until MESSAGE_GO */
     GArray *host_addresses; /* the set being received */
     uint16_t dns_ports[2];
     DatapathLimiter limiters[DATAPATH_LOG_COUNT];
     uint8_t frame[FRAME_MAX];
 } Datapath;
 
-static void datapath_say(Datapath *dp, MessageType type, LogLevel level, FaultKind kind, int errnum, const char *text)
+static void datapath_say(Datapath *dp, MessageType type, LogLevel level, FaultKind kind, int errnum,
+                         const char *text)
 {
     MessageText message;
 
@@ -94,8 +95,9 @@ static void datapath_say(Datapath *dp, MessageType type, LogLevel level, FaultKi
     (void)message_send(dp->supervisor, &message, NULL, 0);
 }
 
-static void G_GNUC_PRINTF(6, 7) datapath_log_limited(Datapath *dp, unsigned class, LogLevel level, FaultKind kind,
-                                                     int errnum, const char *format, ...)
+static void G_GNUC_PRINTF(6, 7)
+    datapath_log_limited(Datapath *dp, unsigned class, LogLevel level, FaultKind kind, int errnum,
+                         const char *format, ...)
 {
     DatapathLimiter *limiter = &dp->limiters[class];
     int64_t now = g_get_monotonic_time();
@@ -114,14 +116,16 @@ static void G_GNUC_PRINTF(6, 7) datapath_log_limited(Datapath *dp, unsigned clas
     g_string_vprintf(text, format, args);
     va_end(args);
     if (limiter->since > 0) {
-        g_string_append_printf(text, " (and %" G_GUINT64_FORMAT " more like it before)", limiter->since);
+        g_string_append_printf(text, " (and %" G_GUINT64_FORMAT " more like it before)",
+                               limiter->since);
     }
     limiter->last_us = now;
     limiter->since = 0;
     datapath_say(dp, MESSAGE_LOG, level, kind, errnum, text->str);
 }
 
-static void datapath_log_refusal(Datapath *dp, GateReason reason, const FrameView *view, LogLevel level)
+static void datapath_log_refusal(Datapath *dp, GateReason reason, const FrameView *view,
+                                 LogLevel level)
 {
     char src[NETADDR_STRLEN];
     char dst[NETADDR_STRLEN];
@@ -130,10 +134,12 @@ static void datapath_log_refusal(Datapath *dp, GateReason reason, const FrameVie
         return;
     }
     if (reason == GATE_REASON_MALFORMED) {
-        datapath_log_limited(dp, reason, level, FAULT_REFUSED, 0, "dropped a malformed frame of the guest");
+        datapath_log_limited(dp, reason, level, FAULT_REFUSED, 0,
+                             "dropped a malformed frame of the guest");
         return;
     }
-    datapath_log_limited(dp, reason, level, FAULT_REFUSED, 0, "refused the guest %s, protocol %u: %s",
+    datapath_log_limited(dp, reason, level, FAULT_REFUSED, 0,
+                         "refused the guest %s, protocol %u: %s",
                          netaddr_format_port(&view->src, view->src_port, src), view->protocol,
                          netaddr_format_port(&view->dst, view->dst_port, dst));
 }
@@ -161,7 +167,8 @@ static void datapath_from_nat(const uint8_t *frame, size_t len, void *user_data)
 
 static void datapath_nat_log(const char *message, void *user_data)
 {
-    datapath_log_limited(user_data, DATAPATH_LOG_NAT, LOG_LEVEL_DEBUG, FAULT_REFUSED, 0, "libslirp: %s", message);
+    datapath_log_limited(user_data, DATAPATH_LOG_NAT, LOG_LEVEL_DEBUG, FAULT_REFUSED, 0,
+                         "libslirp: %s", message);
 }
 
 /* LinkHooks.frame */
@@ -213,7 +220,8 @@ static void datapath_tap_gone(void *user_data)
 static void datapath_limit(const char *what, int errnum, void *user_data)
 {
     datapath_log_limited(user_data, DATAPATH_LOG_LIMIT, LOG_LEVEL_WARNING, FAULT_LIMIT, errnum,
-                         "limit reached: %s%s%s", what, errnum != 0 ? ": " : "", errnum != 0 ? g_strerror(errnum) : "");
+                         "limit reached: %s%s%s", what, errnum != 0 ? ": " : "",
+                         errnum != 0 ? g_strerror(errnum) : "");
 }
 
 static bool datapath_is_own_peer(const NetAddr *peer, uint16_t port, void *user_data)
@@ -232,9 +240,10 @@ static bool datapath_make_ping(Datapath *dp)
     dp->ping_usable[0] = failed4 == 0;
     dp->ping_usable[1] = failed6 == 0 && dp->link_info.ipv6;
     if (failed != 0) {
-        g_autofree char *text = g_strdup_printf(
-            "echo (ping) to the outside is not possible%s: %s (sysctl net.ipv4.ping_group_range must include our group)",
-            failed4 == 0 ? " over IPv6" : "", g_strerror(failed));
+        g_autofree char *text =
+            g_strdup_printf("echo (ping) to the outside is not possible%s: %s (sysctl "
+                            "net.ipv4.ping_group_range must include our group)",
+                            failed4 == 0 ? " over IPv6" : "", g_strerror(failed));
 
         datapath_say(dp, MESSAGE_LOG, LOG_LEVEL_WARNING, FAULT_PING, failed, text);
     }
@@ -257,7 +266,8 @@ static void datapath_limits(const Datapath *dp, ForwardConfig *config)
 
 static bool datapath_make_forward(Datapath *dp, GError **error)
 {
-    ForwardConfig config = {.guest = dp->settings->guest.addr, .limit = datapath_limit, .user_data = dp};
+    ForwardConfig config = {
+        .guest = dp->settings->guest.addr, .limit = datapath_limit, .user_data = dp};
 
     if (dp->link_info.ipv6) {
         config.guest6 = dp->settings->guest.addr6;
@@ -272,7 +282,8 @@ static bool datapath_make_forward(Datapath *dp, GError **error)
         int failed = forward_add(dp->forward, &wait->listen, wait->fds, wait->count);
 
         if (failed != 0) {
-            fault_set(error, FAULT_PUBLISH, -failed, "watching published ports: %s%s", g_strerror(-failed),
+            fault_set(error, FAULT_PUBLISH, -failed, "watching published ports: %s%s",
+                      g_strerror(-failed),
                       failed == -ENOSPC ? " (sysctl fs.epoll.max_user_watches)" : "");
             return false;
         }
@@ -305,7 +316,8 @@ static bool datapath_go(Datapath *dp, GError **error)
     NatHooks nat_hooks = {datapath_from_nat, datapath_nat_log, dp};
     LinkHooks link_hooks = {datapath_frame, datapath_tap_gone, dp};
 
-    dp->nat = nat_new(dp->settings, dp->link_info.mtu, dp->link_info.ipv6, dp->context, &nat_hooks, error);
+    dp->nat = nat_new(dp->settings, dp->link_info.mtu, dp->link_info.ipv6, dp->context, &nat_hooks,
+                      error);
     if (dp->nat == NULL || !datapath_make_ping(dp) || !datapath_make_forward(dp, error)) {
         return false;
     }
@@ -314,7 +326,8 @@ static bool datapath_go(Datapath *dp, GError **error)
     return true;
 }
 
-static void datapath_listen(Datapath *dp, const MessageListen *listen, const int *take_fds, size_t count, int failed)
+static void datapath_listen(Datapath *dp, const MessageListen *listen, const int *take_fds,
+                            size_t count, int failed)
 {
     MessageListening answer = {.type = MESSAGE_LISTENING, .publication = listen->publication};
 
@@ -344,7 +357,8 @@ static void datapath_addresses(Datapath *dp, const MessageAddresses *part)
     }
 }
 
-static bool datapath_dns_listener(Datapath *dp, const MessageDnsListener *listener, int take_fd, GError **error)
+static bool datapath_dns_listener(Datapath *dp, const MessageDnsListener *listener, int take_fd,
+                                  GError **error)
 {
     dp->dns_ports[listener->family == AF_INET6] = listener->port;
     gate_set_dns_tcp_port(dp->gate, listener->family, listener->port);
@@ -352,7 +366,8 @@ static bool datapath_dns_listener(Datapath *dp, const MessageDnsListener *listen
 }
 
 /* False with @error set: the end. */
-static bool datapath_take(Datapath *dp, const Message *message, const int *take_fds, size_t count, GError **error)
+static bool datapath_take(Datapath *dp, const Message *message, const int *take_fds, size_t count,
+                          GError **error)
 {
     MessageReady ready = {.type = MESSAGE_DATAPATH_READY};
 
@@ -368,7 +383,8 @@ static bool datapath_take(Datapath *dp, const Message *message, const int *take_
         datapath_addresses(dp, &message->addresses);
         return true;
     case MESSAGE_DNS_SERVERS:
-        dns_set_servers(dp->dns, message->servers.addrs, MIN(message->servers.count, DNS_SERVERS_MAX));
+        dns_set_servers(dp->dns, message->servers.addrs,
+                        MIN(message->servers.count, DNS_SERVERS_MAX));
         return true;
     case MESSAGE_DNS_LISTENER:
         return datapath_dns_listener(dp, &message->dns_listener, take_fds[0], error);
@@ -389,7 +405,8 @@ static bool datapath_take(Datapath *dp, const Message *message, const int *take_
     case MESSAGE_TYPE_COUNT:
         break;
     }
-    fault_set(error, FAULT_INTERNAL, EPROTO, "a message of type %u was not expected", message->type);
+    fault_set(error, FAULT_INTERNAL, EPROTO, "a message of type %u was not expected",
+              message->type);
     return false;
 }
 
@@ -417,7 +434,8 @@ static gboolean datapath_readable(gint sock, GIOCondition condition, gpointer us
         fault_set(&error, FAULT_INTERNAL, -got, "messages of the supervisor: %s", g_strerror(-got));
     }
     if (error != NULL) {
-        datapath_say(dp, MESSAGE_FAULT, LOG_LEVEL_ERROR, fault_kind(error), fault_errno(error), error->message);
+        datapath_say(dp, MESSAGE_FAULT, LOG_LEVEL_ERROR, fault_kind(error), fault_errno(error),
+                     error->message);
     }
     g_main_loop_quit(dp->loop);
     return G_SOURCE_REMOVE;
@@ -448,9 +466,10 @@ static int datapath_run(Datapath *dp, pid_t parent)
     g_autoptr(GSource) source = NULL;
     int *keep[] = {&dp->supervisor, &dp->inside};
 
-    if (!process_become_child(parent, keep, G_N_ELEMENTS(keep), &error) || !process_drop_capabilities(&error) ||
-        !datapath_prepare(dp, &error)) {
-        datapath_say(dp, MESSAGE_FAULT, LOG_LEVEL_ERROR, fault_kind(error), fault_errno(error), error->message);
+    if (!process_become_child(parent, keep, G_N_ELEMENTS(keep), &error) ||
+        !process_drop_capabilities(&error) || !datapath_prepare(dp, &error)) {
+        datapath_say(dp, MESSAGE_FAULT, LOG_LEVEL_ERROR, fault_kind(error), fault_errno(error),
+                     error->message);
         return 1;
     }
     process_renew_bonds(parent);
@@ -462,7 +481,8 @@ static int datapath_run(Datapath *dp, pid_t parent)
     return 1;
 }
 
-pid_t datapath_spawn(const Settings *settings, size_t nofile, int supervisor_sock, int inside_sock, GError **error)
+pid_t datapath_spawn(const Settings *settings, size_t nofile, int supervisor_sock, int inside_sock,
+                     GError **error)
 {
     pid_t parent = getpid();
     pid_t pid = fork();

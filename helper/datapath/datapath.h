@@ -20,6 +20,7 @@
  *
  * Return: its pid, or -1 with @error set (FAULT_INTERNAL)
  */
-pid_t datapath_spawn(const Settings *settings, size_t nofile, int supervisor_sock, int inside_sock, GError **error);
+pid_t datapath_spawn(const Settings *settings, size_t nofile, int supervisor_sock, int inside_sock,
+                     GError **error);
 
 #endif

@@ -77,7 +77,7 @@ uint16_t dns_message_id(const uint8_t *msg);
 void dns_message_set_id(uint8_t *msg, uint16_t id);
 /* RCODE of a header, 0..15. */
 unsigned dns_message_rcode(const uint8_t *msg);
-/* Writes a reply to @query with the given rcode: header and question only. Returns its length; @out holds @query_len. */
+/* Writes a reply to @query with the given rcode: header and question only. Returns its length; @out holds as much as @query. */
 size_t dns_message_error(uint8_t *out, const uint8_t *query, size_t question_end, unsigned rcode);
 /* Does the rcode (SERVFAIL, NOTIMP, REFUSED) say nothing about the name, so that another server may know better? */
 bool dns_message_is_refusal(const uint8_t *msg);

@@ -66,12 +66,13 @@ static gboolean flow_key_equal(gconstpointer a, gconstpointer b)
     return memcmp(a, b, sizeof(FlowKey)) == 0;
 }
 
-FlowKey flow_key(const NetAddr *remote, uint16_t remote_port, const NetAddr *local, uint16_t local_port,
-                 uint32_t owner)
+FlowKey flow_key(const NetAddr *remote, uint16_t remote_port, const NetAddr *local,
+                 uint16_t local_port, uint32_t owner)
 {
     FlowKey key;
 
-    memset(&key, 0, sizeof(key)); /* padding is hashed and compared, so members are copied one by one */
+    memset(&key, 0,
+           sizeof(key)); /* padding is hashed and compared, so members are copied one by one */
     key.remote.family = remote->family;
     key.remote.scope_id = remote->scope_id;
     key.local.family = local->family;
@@ -99,7 +100,8 @@ static void flow_arm(FlowTable *table)
         FlowClass *class = g_ptr_array_index(table->classes, i);
         const Flow *first = g_queue_peek_head(&class->flows);
 
-        if (first != NULL && class->idle_us > 0 && (next < 0 || first->last_us + class->idle_us < next)) {
+        if (first != NULL && class->idle_us > 0 &&
+            (next < 0 || first->last_us + class->idle_us < next)) {
             next = first->last_us + class->idle_us;
         }
     }

@@ -57,8 +57,8 @@ void flow_table_free(FlowTable *table);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(FlowTable, flow_table_free)
 
 /* Ports in host byte order. */
-FlowKey flow_key(const NetAddr *remote, uint16_t remote_port, const NetAddr *local, uint16_t local_port,
-                 uint32_t owner);
+FlowKey flow_key(const NetAddr *remote, uint16_t remote_port, const NetAddr *local,
+                 uint16_t local_port, uint32_t owner);
 
 Flow *flow_table_lookup(const FlowTable *table, const FlowKey *key);
 /* @flow->key must be set and not be in the table. @idle_us: 0 means it never idles out. */

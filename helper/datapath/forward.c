@@ -24,7 +24,8 @@ static void listener_free(Listener *listener)
     g_free(listener);
 }
 
-Forward *forward_new(GMainContext *context, GuestSock *gs, const ForwardConfig *config, GError **error)
+Forward *forward_new(GMainContext *context, GuestSock *gs, const ForwardConfig *config,
+                     GError **error)
 {
     g_autoptr(Forward) forward = g_new0(Forward, 1);
 
@@ -55,13 +56,15 @@ void forward_free(Forward *forward)
 
 static Publication *forward_publication(Forward *forward, const MessageListen *listen)
 {
-    Publication *publication = g_hash_table_lookup(forward->publications, GUINT_TO_POINTER(listen->publication));
+    Publication *publication =
+        g_hash_table_lookup(forward->publications, GUINT_TO_POINTER(listen->publication));
 
     if (publication == NULL) {
         publication = g_new0(Publication, 1);
         publication->id = listen->publication;
         publication->max = listen->max;
-        (void)g_hash_table_insert(forward->publications, GUINT_TO_POINTER(listen->publication), publication);
+        (void)g_hash_table_insert(forward->publications, GUINT_TO_POINTER(listen->publication),
+                                  publication);
     }
     return publication;
 }
@@ -89,13 +92,14 @@ int forward_add(Forward *forward, const MessageListen *listen, const int *take_f
         listener->idle_us = listen->idle_s < 0 ? -1 : listen->idle_s * G_USEC_PER_SEC;
         listener->guest_addr = listen->guest_addr;
         g_ptr_array_add(forward->listeners, listener);
-        failed = listener->udp ? forward_udp_listen(forward->udp, listener) : forward_tcp_listen(forward->tcp, listener);
+        failed = listener->udp ? forward_udp_listen(forward->udp, listener)
+                               : forward_tcp_listen(forward->tcp, listener);
     }
     return failed;
 }
 
-unsigned forward_guest_addresses(const Forward *forward, const Listener *listener, sa_family_t family,
-                                 NetAddr ret[2])
+unsigned forward_guest_addresses(const Forward *forward, const Listener *listener,
+                                 sa_family_t family, NetAddr ret[2])
 {
     const NetAddr *own = family == AF_INET6 ? &forward->config.guest6 : &forward->config.guest;
     const NetAddr *other = family == AF_INET6 ? &forward->config.guest : &forward->config.guest6;

@@ -30,7 +30,8 @@ typedef struct ForwardConfig {
 } ForwardConfig;
 
 /* Published ports: listeners that the supervisor bound, joined to sockets in the guest's namespace. @gs is borrowed. */
-Forward *forward_new(GMainContext *context, GuestSock *gs, const ForwardConfig *config, GError **error);
+Forward *forward_new(GMainContext *context, GuestSock *gs, const ForwardConfig *config,
+                     GError **error);
 void forward_free(Forward *forward);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Forward, forward_free)
 

@@ -27,7 +27,7 @@ typedef struct Listener {
     uint16_t host_port;
     uint16_t guest_port;
     bool udp;
-    int64_t idle_us; /* -1: the protocol's default */
+    int64_t idle_us;    /* -1: the protocol's default */
     NetAddr guest_addr; /* AF_UNSPEC: the guest's own */
 } Listener;
 
@@ -48,8 +48,8 @@ struct Forward {
  * The guest addresses to try for a client of @family, in order: the one given by the publication, or the guest's own of the
  * client's family and then of the other. Returns how many were written (0 to 2).
  */
-unsigned forward_guest_addresses(const Forward *forward, const Listener *listener, sa_family_t family,
-                                 NetAddr ret[2]);
+unsigned forward_guest_addresses(const Forward *forward, const Listener *listener,
+                                 sa_family_t family, NetAddr ret[2]);
 
 ForwardTcp *forward_tcp_new(Forward *forward, GMainContext *context, GError **error);
 void forward_tcp_free(ForwardTcp *tcp);

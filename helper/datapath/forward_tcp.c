@@ -33,8 +33,9 @@ struct ForwardTcp {
     Poller *clients;
     Relays *relays;
     Timer *retry;
-    GQueue joining;  /* ForwardClient */
-    uint32_t serial; /* makes flow keys unique: two clients differ in our address alone where a listener has many */
+    GQueue joining; /* ForwardClient */
+    uint32_t
+        serial; /* makes flow keys unique: two clients differ in our address alone where a listener has many */
     bool paused;
 };
 
@@ -119,7 +120,8 @@ static void forward_client_join(ForwardClient *client)
     ForwardTcp *tcp = client->tcp;
     Publication *publication = client->listener->publication;
     NetAddr none = {.family = AF_UNSPEC};
-    FlowKey key = flow_key(&client->peer, client->peer_port, &none, client->listener->host_port, ++tcp->serial);
+    FlowKey key = flow_key(&client->peer, client->peer_port, &none, client->listener->host_port,
+                           ++tcp->serial);
     int64_t idle_us = client->listener->idle_us > 0 ? client->listener->idle_us : 0;
     int fd = client->fd;
     int guest_fd;
@@ -162,7 +164,8 @@ static void forward_client_answered(int fd, void *user_data)
         return;
     }
     client->guest_fd = fd;
-    failed = poller_add(client->tcp->clients, &client->watch, fd, EPOLLOUT, forward_client_connected, client);
+    failed = poller_add(client->tcp->clients, &client->watch, fd, EPOLLOUT,
+                        forward_client_connected, client);
     if (failed != 0) {
         fd_clear(&client->guest_fd);
         client->address_next = client->address_count;
@@ -174,11 +177,13 @@ static void forward_client_ask(ForwardClient *client)
 {
     const NetAddr *addr = &client->addresses[client->address_next++];
 
-    client->request = guestsock_request(client->tcp->forward->gs, false, addr, client->listener->guest_port,
-                                        forward_client_answered, client);
+    client->request =
+        guestsock_request(client->tcp->forward->gs, false, addr, client->listener->guest_port,
+                          forward_client_answered, client);
 }
 
-static void forward_client_new(ForwardTcp *tcp, Listener *listener, int take_fd, const struct sockaddr_storage *sa)
+static void forward_client_new(ForwardTcp *tcp, Listener *listener, int take_fd,
+                               const struct sockaddr_storage *sa)
 {
     Forward *forward = tcp->forward;
     Publication *publication = listener->publication;
@@ -224,7 +229,8 @@ static void forward_tcp_acceptable(uint32_t events, void *user_data)
 
         if (fd < 0) {
             if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-                listener->forward->config.limit("file descriptors", errno, listener->forward->config.user_data);
+                listener->forward->config.limit("file descriptors", errno,
+                                                listener->forward->config.user_data);
                 forward_tcp_update_pause(tcp, true);
                 return;
             }
@@ -240,7 +246,8 @@ static void forward_tcp_acceptable(uint32_t events, void *user_data)
 
 int forward_tcp_listen(ForwardTcp *tcp, Listener *listener)
 {
-    return poller_add(tcp->listeners, &listener->watch, listener->fd, EPOLLIN, forward_tcp_acceptable, listener);
+    return poller_add(tcp->listeners, &listener->watch, listener->fd, EPOLLIN,
+                      forward_tcp_acceptable, listener);
 }
 
 ForwardTcp *forward_tcp_new(Forward *forward, GMainContext *context, GError **error)

@@ -97,15 +97,16 @@ static void udp_flow_ask(UdpFlow *flow)
 {
     const NetAddr *addr = &flow->addresses[flow->address_next++];
 
-    flow->request =
-        guestsock_request(flow->udp->forward->gs, true, addr, flow->listener->guest_port, udp_flow_answered, flow);
+    flow->request = guestsock_request(flow->udp->forward->gs, true, addr,
+                                      flow->listener->guest_port, udp_flow_answered, flow);
 }
 
 static void udp_flow_hold(UdpFlow *flow, const void *data, size_t len)
 {
     ForwardUdp *udp = flow->udp;
 
-    if (g_queue_get_length(&flow->pending) >= UDP_PENDING_MAX || udp->pending_bytes + len > UDP_PENDING_BYTES) {
+    if (g_queue_get_length(&flow->pending) >= UDP_PENDING_MAX ||
+        udp->pending_bytes + len > UDP_PENDING_BYTES) {
         udp->forward->counters.udp_dropped++;
         return;
     }
@@ -233,7 +234,8 @@ static void udp_flow_answered(int fd, void *user_data)
     GBytes *datagram;
 
     flow->request = 0;
-    if (fd < 0 || poller_add(flow->udp->poller, &flow->watch, fd, EPOLLIN, udp_guest_readable, flow) != 0) {
+    if (fd < 0 ||
+        poller_add(flow->udp->poller, &flow->watch, fd, EPOLLIN, udp_guest_readable, flow) != 0) {
         fd_close(fd);
         (void)udp_flow_refused(flow);
         return;
@@ -260,7 +262,8 @@ static UdpFlow *udp_flow_new(ForwardUdp *udp, Listener *listener, const FlowKey 
     Forward *forward = udp->forward;
     UdpFlow *flow;
 
-    if (listener->publication->max != 0 && listener->publication->flows >= listener->publication->max) {
+    if (listener->publication->max != 0 &&
+        listener->publication->flows >= listener->publication->max) {
         forward->counters.over_limit++;
         forward->config.limit("max= of a published port", 0, forward->config.user_data);
         return NULL;
@@ -275,8 +278,10 @@ static UdpFlow *udp_flow_new(ForwardUdp *udp, Listener *listener, const FlowKey 
     g_queue_init(&flow->pending);
     listener->publication->flows++;
     forward->counters.udp_flows++;
-    flow->address_count = forward_guest_addresses(forward, listener, key->remote.family, flow->addresses);
-    flow_table_insert(udp->flows, &flow->flow, listener->idle_us < 0 ? UDP_IDLE_UNREPLIED_US : listener->idle_us);
+    flow->address_count =
+        forward_guest_addresses(forward, listener, key->remote.family, flow->addresses);
+    flow_table_insert(udp->flows, &flow->flow,
+                      listener->idle_us < 0 ? UDP_IDLE_UNREPLIED_US : listener->idle_us);
     if (flow->address_count == 0) {
         (void)udp_flow_refused(flow);
         return NULL;
@@ -289,7 +294,8 @@ static NetAddr udp_local_address(struct msghdr *header)
 {
     NetAddr local = {.family = AF_UNSPEC};
 
-    for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(header); cmsg != NULL; cmsg = CMSG_NXTHDR(header, cmsg)) {
+    for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(header); cmsg != NULL;
+         cmsg = CMSG_NXTHDR(header, cmsg)) {
         if (cmsg->cmsg_level == IPPROTO_IP && cmsg->cmsg_type == IP_PKTINFO) {
             struct in_pktinfo info;
 
@@ -369,7 +375,8 @@ static void udp_listener_readable(uint32_t events, void *user_data)
 
 int forward_udp_listen(ForwardUdp *udp, Listener *listener)
 {
-    return poller_add(udp->poller, &listener->watch, listener->fd, EPOLLIN, udp_listener_readable, listener);
+    return poller_add(udp->poller, &listener->watch, listener->fd, EPOLLIN, udp_listener_readable,
+                      listener);
 }
 
 ForwardUdp *forward_udp_new(Forward *forward, GMainContext *context, GError **error)

@@ -23,17 +23,17 @@
 /* Why a frame is not a well-formed member of what we speak. Each has a counter in the gate. */
 typedef enum FrameStatus {
     FRAME_OK,
-    FRAME_SHORT,          /* shorter than its headers, or longer than FRAME_MAX */
-    FRAME_ETHERTYPE,      /* not IPv4, ARP or IPv6 */
-    FRAME_BAD_ARP,        /* not an Ethernet/IPv4 request or reply */
-    FRAME_BAD_IP,         /* version, header length, total length */
-    FRAME_IP_OPTIONS,     /* IPv4 header longer than 20 bytes */
-    FRAME_FRAGMENT,       /* any IPv4 fragment, any IPv6 fragment header */
-    FRAME_IP6_EXTENSION,  /* an extension header other than a hop-by-hop one before MLD */
-    FRAME_PROTOCOL,       /* not TCP, UDP, ICMP (IPv4), ICMPv6 (IPv6) */
-    FRAME_BAD_UDP,        /* length field below 8 or beyond the packet, a zero port */
-    FRAME_BAD_TCP,        /* header length, a zero port */
-    FRAME_BAD_ICMP,       /* shorter than 8 bytes; gate: NDP against RFC 4861 6.1.1, 7.1 */
+    FRAME_SHORT,         /* shorter than its headers, or longer than FRAME_MAX */
+    FRAME_ETHERTYPE,     /* not IPv4, ARP or IPv6 */
+    FRAME_BAD_ARP,       /* not an Ethernet/IPv4 request or reply */
+    FRAME_BAD_IP,        /* version, header length, total length */
+    FRAME_IP_OPTIONS,    /* IPv4 header longer than 20 bytes */
+    FRAME_FRAGMENT,      /* any IPv4 fragment, any IPv6 fragment header */
+    FRAME_IP6_EXTENSION, /* an extension header other than a hop-by-hop one before MLD */
+    FRAME_PROTOCOL,      /* not TCP, UDP, ICMP (IPv4), ICMPv6 (IPv6) */
+    FRAME_BAD_UDP,       /* length field below 8 or beyond the packet, a zero port */
+    FRAME_BAD_TCP,       /* header length, a zero port */
+    FRAME_BAD_ICMP,      /* shorter than 8 bytes; gate: NDP against RFC 4861 6.1.1, 7.1 */
     FRAME_STATUS_COUNT
 } FrameStatus;
 
@@ -105,8 +105,9 @@ size_t frame_shorten_tcp(uint8_t *frame, FrameView *view, size_t count);
  */
 
 /* UDP datagram; hop limit 64; families of @src and @dst must agree. Ports host order. */
-size_t frame_build_udp(uint8_t *out, const uint8_t *dst_mac, const uint8_t *src_mac, const NetAddr *src,
-                       uint16_t src_port, const NetAddr *dst, uint16_t dst_port, const void *data, size_t len);
+size_t frame_build_udp(uint8_t *out, const uint8_t *dst_mac, const uint8_t *src_mac,
+                       const NetAddr *src, uint16_t src_port, const NetAddr *dst, uint16_t dst_port,
+                       const void *data, size_t len);
 
 /* The RST that answers the TCP frame @in (RFC 9293 3.10.7.1: seq/ack by whether ACK was set); MACs swapped. */
 size_t frame_build_tcp_rst(uint8_t *out, const uint8_t *in, const FrameView *view);
@@ -114,15 +115,15 @@ size_t frame_build_tcp_rst(uint8_t *out, const uint8_t *in, const FrameView *vie
 /* The ICMP(v6) error that answers @in; @from is its source address (same family). @type/@code are of ICMP for an
  * IPv4 frame, of ICMPv6 for an IPv6 one. Quotes up to 548 bytes (IPv4: 576 in all) or 1,232 (IPv6: 1,280 in all);
  * the quoted headers are those of the guest. @mtu goes to the next-hop MTU field of frag-needed/packet-too-big. */
-size_t frame_build_icmp_error(uint8_t *out, const uint8_t *in, const FrameView *view, const NetAddr *from,
-                              uint8_t type, uint8_t code, uint32_t mtu);
+size_t frame_build_icmp_error(uint8_t *out, const uint8_t *in, const FrameView *view,
+                              const NetAddr *from, uint8_t type, uint8_t code, uint32_t mtu);
 
 /* The reply to the echo request @in, MACs and addresses swapped, payload copied; 0 if @in is no echo request. */
 size_t frame_build_echo_reply(uint8_t *out, const uint8_t *in, const FrameView *view);
 
 /* An echo reply of our own making: what a host answered to a guest's ping. @hop_limit as it came. */
-size_t frame_build_echo(uint8_t *out, const uint8_t *dst_mac, const uint8_t *src_mac, const NetAddr *src,
-                        const NetAddr *dst, uint16_t id, uint16_t seq, uint8_t hop_limit, const void *data,
-                        size_t len);
+size_t frame_build_echo(uint8_t *out, const uint8_t *dst_mac, const uint8_t *src_mac,
+                        const NetAddr *src, const NetAddr *dst, uint16_t id, uint16_t seq,
+                        uint8_t hop_limit, const void *data, size_t len);
 
 #endif

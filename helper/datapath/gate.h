@@ -37,13 +37,13 @@ typedef struct GateConfig {
 
 /* Who gets the frame. */
 typedef enum GateVerdict {
-    GATE_DROP,     /* counted by reason; nothing is answered */
-    GATE_REFUSE,   /* counted; the caller sends gate_refusal() */
-    GATE_NAT,      /* libslirp: ARP, NDP, TCP, UDP */
-    GATE_TCP_SYN,  /* a SYN without ACK to somewhere outside that may pass: takeover if there is one, else nat */
-    GATE_DNS,      /* a UDP query to port 53 of the virtual name server */
-    GATE_PING,     /* an echo request to somewhere outside */
-    GATE_ECHO,     /* an echo request to gateway or name server: answer with frame_build_echo_reply() */
+    GATE_DROP,   /* counted by reason; nothing is answered */
+    GATE_REFUSE, /* counted; the caller sends gate_refusal() */
+    GATE_NAT,    /* libslirp: ARP, NDP, TCP, UDP */
+    GATE_TCP_SYN, /* a SYN without ACK to somewhere outside that may pass: takeover if there is one, else nat */
+    GATE_DNS,  /* a UDP query to port 53 of the virtual name server */
+    GATE_PING, /* an echo request to somewhere outside */
+    GATE_ECHO, /* an echo request to gateway or name server: answer with frame_build_echo_reply() */
 } GateVerdict;
 
 /* Why a well-formed frame was dropped or refused. Counters: gate_counter(). */
@@ -53,15 +53,15 @@ typedef enum GateReason {
     GATE_REASON_SOURCE_MAC,     /* multicast, zero or one of ours */
     GATE_REASON_SOURCE_ADDRESS, /* outside the CIDRs, or a virtual address */
     GATE_REASON_NO_IPV6,
-    GATE_REASON_INSIDE_CIDR,    /* a destination inside the CIDRs where nothing answers */
-    GATE_REASON_NEVER,          /* NETCLASS_NEVER */
+    GATE_REASON_INSIDE_CIDR, /* a destination inside the CIDRs where nothing answers */
+    GATE_REASON_NEVER,       /* NETCLASS_NEVER */
     GATE_REASON_HOST_LOOPBACK,
     GATE_REASON_HOST,
     GATE_REASON_LINK_LOCAL,
     GATE_REASON_METADATA,
-    GATE_REASON_MULTICAST,      /* multicast and broadcast, dropped without an answer */
-    GATE_REASON_NETNS_MODE,     /* router solicitations, DHCP, MLD, redirects... of a configured namespace */
-    GATE_REASON_ICMP_TYPE,      /* an ICMP(v6) message that is neither echo request nor NDP we answer */
+    GATE_REASON_MULTICAST, /* multicast and broadcast, dropped without an answer */
+    GATE_REASON_NETNS_MODE, /* router solicitations, DHCP, MLD, redirects... of a configured namespace */
+    GATE_REASON_ICMP_TYPE, /* an ICMP(v6) message that is neither echo request nor NDP we answer */
     GATE_REASON_COUNT
 } GateReason;
 
@@ -84,7 +84,8 @@ GateVerdict gate_judge(Gate *gate, uint8_t *frame, size_t *inout_len, FrameView 
                        GateReason *ret_reason);
 
 /* The RST or ICMP(v6) error that tells the guest of a GATE_REFUSE; returns its length, 0 if none may be sent. */
-size_t gate_refusal(Gate *gate, const uint8_t *frame, const FrameView *view, uint8_t out[FRAME_MAX]);
+size_t gate_refusal(Gate *gate, const uint8_t *frame, const FrameView *view,
+                    uint8_t out[FRAME_MAX]);
 
 /* A frame from libslirp on its way to the guest: DNS over TCP gets the name server's address and port back. In place. */
 void gate_reply(Gate *gate, uint8_t *frame, size_t len);

@@ -99,7 +99,8 @@ static gboolean guestsock_readable(gint sock, GIOCondition condition, gpointer u
         if (got == -EMFILE && message.type == MESSAGE_SOCKET_REPLY) {
             guestsock_reply(gs, &message.socket_reply, -EMFILE);
         } else if (got == 1 && message.type == MESSAGE_SOCKET_REPLY) {
-            guestsock_reply(gs, &message.socket_reply, count == 1 ? fds[0] : -message.socket_reply.errnum);
+            guestsock_reply(gs, &message.socket_reply,
+                            count == 1 ? fds[0] : -message.socket_reply.errnum);
         } else {
             gs->broken = true;
             return G_SOURCE_REMOVE;
@@ -135,8 +136,8 @@ void guestsock_free(GuestSock *gs)
     g_free(gs);
 }
 
-uint64_t guestsock_request(GuestSock *gs, bool udp, const NetAddr *addr, uint16_t port, GuestSockFunc done,
-                           void *user_data)
+uint64_t guestsock_request(GuestSock *gs, bool udp, const NetAddr *addr, uint16_t port,
+                           GuestSockFunc done, void *user_data)
 {
     GuestSockWait *wait = g_new0(GuestSockWait, 1);
     uint64_t id = ++gs->last_id;

@@ -21,10 +21,10 @@ GuestSock *guestsock_new(int take_sock, GMainContext *context);
 void guestsock_free(GuestSock *gs);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(GuestSock, guestsock_free)
 
-/* @port in host byte order. @done is called once, later, from the loop. Returns an id for guestsock_cancel(), never 0. */
-uint64_t guestsock_request(GuestSock *gs, bool udp, const NetAddr *addr, uint16_t port, GuestSockFunc done,
-                           void *user_data);
-/* @done will not be called; the socket, if it still comes, is closed. 0 is no request. */
+/* @port in host byte order. The callback is called once, later, from the loop. Returns an id for guestsock_cancel(), never 0. */
+uint64_t guestsock_request(GuestSock *gs, bool udp, const NetAddr *addr, uint16_t port,
+                           GuestSockFunc done, void *user_data);
+/* The callback will not be called; the socket, if it still comes, is closed. 0 is no request. */
 void guestsock_cancel(GuestSock *gs, uint64_t id);
 
 #endif

@@ -156,8 +156,10 @@ static const SlirpCb nat_callbacks = {
 
 static gushort nat_events_to_glib(int events)
 {
-    return (gushort)(((events & SLIRP_POLL_IN) ? G_IO_IN : 0) | ((events & SLIRP_POLL_OUT) ? G_IO_OUT : 0) |
-                     ((events & SLIRP_POLL_PRI) ? G_IO_PRI : 0) | ((events & SLIRP_POLL_ERR) ? G_IO_ERR : 0) |
+    return (gushort)(((events & SLIRP_POLL_IN) ? G_IO_IN : 0) |
+                     ((events & SLIRP_POLL_OUT) ? G_IO_OUT : 0) |
+                     ((events & SLIRP_POLL_PRI) ? G_IO_PRI : 0) |
+                     ((events & SLIRP_POLL_ERR) ? G_IO_ERR : 0) |
                      ((events & SLIRP_POLL_HUP) ? G_IO_HUP : 0));
 }
 
@@ -274,7 +276,8 @@ static GSourceFuncs nat_source_funcs = {
     .dispatch = nat_dispatch,
 };
 
-static void nat_fill_config(Nat *nat, SlirpConfig *config, const Settings *settings, unsigned mtu, bool ipv6)
+static void nat_fill_config(Nat *nat, SlirpConfig *config, const Settings *settings, unsigned mtu,
+                            bool ipv6)
 {
     const GuestSettings *guest = &settings->guest;
     NetAddr dhcp = netcidr_host(&guest->cidr, 15);
@@ -311,8 +314,8 @@ static void nat_fill_config(Nat *nat, SlirpConfig *config, const Settings *setti
     }
 }
 
-Nat *nat_new(const Settings *settings, unsigned mtu, bool ipv6, GMainContext *context, const NatHooks *hooks,
-             GError **error)
+Nat *nat_new(const Settings *settings, unsigned mtu, bool ipv6, GMainContext *context,
+             const NatHooks *hooks, GError **error)
 {
     g_autoptr(Nat) nat = g_new0(Nat, 1);
     SlirpConfig config = {0};
@@ -324,7 +327,8 @@ Nat *nat_new(const Settings *settings, unsigned mtu, bool ipv6, GMainContext *co
     nat_fill_config(nat, &config, settings, mtu, ipv6);
     nat->slirp = slirp_new(&config, &nat_callbacks, nat);
     if (nat->slirp == NULL) {
-        fault_set(error, FAULT_INTERNAL, 0, "libslirp %s refuses its configuration", slirp_version_string());
+        fault_set(error, FAULT_INTERNAL, 0, "libslirp %s refuses its configuration",
+                  slirp_version_string());
         return NULL;
     }
     nat->source = g_source_new(&nat_source_funcs, sizeof(NatSource));
@@ -375,8 +379,9 @@ static bool nat_socket_matches(int fd, const NetAddr *local, uint16_t local_port
     uint16_t port;
 
     return getsockname(fd, (struct sockaddr *)&own, &own_len) == 0 &&
-           netaddr_from_sockaddr((const struct sockaddr *)&own, &addr, &port) && port == local_port &&
-           netaddr_equal(&addr, local) && getpeername(fd, (struct sockaddr *)&peer, &peer_len) == 0 &&
+           netaddr_from_sockaddr((const struct sockaddr *)&own, &addr, &port) &&
+           port == local_port && netaddr_equal(&addr, local) &&
+           getpeername(fd, (struct sockaddr *)&peer, &peer_len) == 0 &&
            netaddr_from_sockaddr((const struct sockaddr *)&peer, &addr, &port) && port == to_port &&
            netaddr_is_loopback(&addr);
 }

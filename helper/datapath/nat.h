@@ -28,8 +28,8 @@ typedef struct NatHooks {
 } NatHooks;
 
 /* @settings is read, not kept; @mtu of the guest's interface; @ipv6: the guest has IPv6. NULL with @error set. */
-Nat *nat_new(const Settings *settings, unsigned mtu, bool ipv6, GMainContext *context, const NatHooks *hooks,
-             GError **error);
+Nat *nat_new(const Settings *settings, unsigned mtu, bool ipv6, GMainContext *context,
+             const NatHooks *hooks, GError **error);
 void nat_free(Nat *nat);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Nat, nat_free)
 

@@ -49,7 +49,8 @@ typedef struct PingFlow {
 
 static int ping_socket(sa_family_t family)
 {
-    return socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, family == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+    return socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
+                  family == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6);
 }
 
 int ping_probe(sa_family_t family)
@@ -73,7 +74,8 @@ static void ping_flow_ended(Flow *base, FlowEnd why, void *user_data)
     ping_flow_free((PingFlow *)base);
 }
 
-Ping *ping_new(GMainContext *context, Poller *poller, unsigned max, PingSendFunc send, void *user_data)
+Ping *ping_new(GMainContext *context, Poller *poller, unsigned max, PingSendFunc send,
+               void *user_data)
 {
     Ping *ping = g_new0(Ping, 1);
 
@@ -97,7 +99,8 @@ static uint8_t ping_received_hop_limit(struct msghdr *header)
 {
     int hops = 64;
 
-    for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(header); cmsg != NULL; cmsg = CMSG_NXTHDR(header, cmsg)) {
+    for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(header); cmsg != NULL;
+         cmsg = CMSG_NXTHDR(header, cmsg)) {
         if ((cmsg->cmsg_level == IPPROTO_IP && cmsg->cmsg_type == IP_TTL) ||
             (cmsg->cmsg_level == IPPROTO_IPV6 && cmsg->cmsg_type == IPV6_HOPLIMIT)) {
             memcpy(&hops, CMSG_DATA(cmsg), sizeof(hops));
@@ -119,9 +122,9 @@ static void ping_reply(PingFlow *flow, size_t len, uint8_t hop_limit)
         return;
     }
     memcpy(&seq, ping->packet + 6, sizeof(seq));
-    frame_len = frame_build_echo(ping->frame, flow->guest_mac, flow->our_mac, &key->remote, &key->local,
-                                 key->local_port, ntohs(seq), hop_limit, ping->packet + PING_HEADER_LEN,
-                                 len - PING_HEADER_LEN);
+    frame_len = frame_build_echo(ping->frame, flow->guest_mac, flow->our_mac, &key->remote,
+                                 &key->local, key->local_port, ntohs(seq), hop_limit,
+                                 ping->packet + PING_HEADER_LEN, len - PING_HEADER_LEN);
     if (frame_len > 0) {
         ping->send(ping->frame, frame_len, ping->user_data);
     }
@@ -136,8 +139,10 @@ static void ping_readable(uint32_t events, void *user_data)
     for (unsigned i = 0; i < PING_BUDGET; i++) {
         char control[64] __attribute__((aligned(__alignof__(struct cmsghdr))));
         struct iovec iov = {ping->packet, sizeof(ping->packet)};
-        struct msghdr header = {
-            .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+        struct msghdr header = {.msg_iov = &iov,
+                                .msg_iovlen = 1,
+                                .msg_control = control,
+                                .msg_controllen = sizeof(control)};
         ssize_t got = recvmsg(flow->fd, &header, MSG_DONTWAIT);
 
         if (got < 0) {

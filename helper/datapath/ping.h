@@ -12,11 +12,12 @@
 
 typedef struct Ping Ping;
 
-/* @send: one frame to the guest, borrowed for the call. */
+/* One frame to the guest, borrowed for the call. */
 typedef void (*PingSendFunc)(const uint8_t *frame, size_t len, void *user_data);
 
 /* @max: flows (guest address, destination, id) at most; the idlest goes first. */
-Ping *ping_new(GMainContext *context, Poller *poller, unsigned max, PingSendFunc send, void *user_data);
+Ping *ping_new(GMainContext *context, Poller *poller, unsigned max, PingSendFunc send,
+               void *user_data);
 void ping_free(Ping *ping);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Ping, ping_free)
 

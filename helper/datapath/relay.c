@@ -177,7 +177,8 @@ static void relay_flow_ended(Flow *flow, FlowEnd why, void *user_data)
 /* -1: an error that ends the relay; 0: cannot go on now; 1: did something. */
 static int relay_drain_spill(RelayDirection *dir)
 {
-    ssize_t sent = send(dir->sink->fd, dir->spill + dir->spilled, dir->held, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t sent =
+        send(dir->sink->fd, dir->spill + dir->spilled, dir->held, MSG_NOSIGNAL | MSG_DONTWAIT);
 
     if (sent < 0) {
         dir->sink->writable = errno != EAGAIN;
@@ -193,7 +194,8 @@ static int relay_drain_spill(RelayDirection *dir)
 
 static int relay_drain_pipe(RelayDirection *dir, size_t *moved)
 {
-    ssize_t sent = splice(dir->pipe.read_fd, NULL, dir->sink->fd, NULL, dir->held, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    ssize_t sent = splice(dir->pipe.read_fd, NULL, dir->sink->fd, NULL, dir->held,
+                          SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 
     if (sent < 0) {
         dir->sink->writable = errno != EAGAIN;
@@ -390,7 +392,8 @@ static GSourceFuncs relay_again_funcs = {
     .dispatch = relay_again_dispatch,
 };
 
-Relays *relays_new(GMainContext *context, unsigned pipes_max, RelayEndFunc ended, void *user_data, GError **error)
+Relays *relays_new(GMainContext *context, unsigned pipes_max, RelayEndFunc ended, void *user_data,
+                   GError **error)
 {
     Poller *poller = poller_new(context, error);
     Relays *relays;
@@ -432,12 +435,12 @@ void relays_free(Relays *relays)
 static int relay_watch(Relay *relay, RelaySide *side)
 {
     side->relay = relay;
-    return poller_add(relay->relays->poller, &side->watch, side->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
-                      relay_event, side);
+    return poller_add(relay->relays->poller, &side->watch, side->fd,
+                      EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, relay_event, side);
 }
 
-int relays_join(Relays *relays, int take_client, int take_guest, const FlowKey *key, int64_t idle_us,
-                void *relay_data)
+int relays_join(Relays *relays, int take_client, int take_guest, const FlowKey *key,
+                int64_t idle_us, void *relay_data)
 {
     Relay *relay = g_new0(Relay, 1);
     int failed;
@@ -448,7 +451,8 @@ int relays_join(Relays *relays, int take_client, int take_guest, const FlowKey *
     relay->client.fd = take_client;
     relay->guest.fd = take_guest;
     relay->in = (RelayDirection){.source = &relay->client, .sink = &relay->guest, .pipe = {-1, -1}};
-    relay->out = (RelayDirection){.source = &relay->guest, .sink = &relay->client, .pipe = {-1, -1}};
+    relay->out =
+        (RelayDirection){.source = &relay->guest, .sink = &relay->client, .pipe = {-1, -1}};
     failed = relay_watch(relay, &relay->client);
     if (failed == 0) {
         failed = relay_watch(relay, &relay->guest);

@@ -17,7 +17,8 @@ typedef struct Relays Relays;
 typedef void (*RelayEndFunc)(void *relay_data, void *user_data);
 
 /* @pipes_max: pipes at most in use at once; beyond that bytes are copied. */
-Relays *relays_new(GMainContext *context, unsigned pipes_max, RelayEndFunc ended, void *user_data, GError **error);
+Relays *relays_new(GMainContext *context, unsigned pipes_max, RelayEndFunc ended, void *user_data,
+                   GError **error);
 void relays_free(Relays *relays);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Relays, relays_free)
 
@@ -31,8 +32,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Relays, relays_free)
  *
  * FIN passes as FIN, RST as RST. Return: 0, or -errno (ENOMEM, ENOSPC of epoll): then both were reset and no RelayEndFunc is called.
  */
-int relays_join(Relays *relays, int take_client, int take_guest, const FlowKey *key, int64_t idle_us,
-                void *relay_data);
+int relays_join(Relays *relays, int take_client, int take_guest, const FlowKey *key,
+                int64_t idle_us, void *relay_data);
 
 unsigned relays_count(const Relays *relays);
 

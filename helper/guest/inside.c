@@ -44,17 +44,20 @@ static void inside_say(const Inside *inside, MessageType type, unsigned level, c
     MessageText text;
 
     message_text_init(&text, type, level, fault_kind(error), fault_errno(error), error->message);
-    (void)message_send(inside->supervisor, &text, NULL, 0); /* if it does not listen, it is about to end */
+    (void)message_send(inside->supervisor, &text, NULL,
+                       0); /* if it does not listen, it is about to end */
 }
 
 static bool inside_join(const Inside *inside, GError **error)
 {
     if (inside->userns >= 0 && setns(inside->userns, CLONE_NEWUSER) < 0) {
-        fault_set(error, FAULT_NAMESPACE, errno, "cannot join the guest's user namespace: %s", g_strerror(errno));
+        fault_set(error, FAULT_NAMESPACE, errno, "cannot join the guest's user namespace: %s",
+                  g_strerror(errno));
         return false;
     }
     if (setns(inside->netns, CLONE_NEWNET) < 0) {
-        fault_set(error, FAULT_NAMESPACE, errno, "cannot join the guest's network namespace: %s", g_strerror(errno));
+        fault_set(error, FAULT_NAMESPACE, errno, "cannot join the guest's network namespace: %s",
+                  g_strerror(errno));
         return false;
     }
     process_renew_bonds(inside->parent);
@@ -102,10 +105,12 @@ static int inside_connect(const MessageSocketRequest *request)
     FD_AUTO fd = -1;
 
     /* A published port leads to a host of the guest's, never to a group or to "any", which would be loopback. */
-    if (len == 0 || request->port == 0 || netaddr_is_any(&request->addr) || netaddr_is_multicast(&request->addr)) {
+    if (len == 0 || request->port == 0 || netaddr_is_any(&request->addr) ||
+        netaddr_is_multicast(&request->addr)) {
         return -EINVAL;
     }
-    fd = socket(request->addr.family, (request->udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    fd = socket(request->addr.family,
+                (request->udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
         return -errno;
     }
@@ -151,7 +156,8 @@ static bool inside_serve(const Inside *inside)
 
 static void inside_loop(const Inside *inside)
 {
-    struct pollfd fds[2] = {{.fd = inside->supervisor, .events = POLLIN}, {.fd = inside->datapath, .events = POLLIN}};
+    struct pollfd fds[2] = {{.fd = inside->supervisor, .events = POLLIN},
+                            {.fd = inside->datapath, .events = POLLIN}};
 
     for (;;) {
         if (poll(fds, 2, -1) < 0 && errno != EINTR) {
@@ -173,7 +179,8 @@ static int inside_run(Inside *inside)
     g_autoptr(GError) error = NULL;
     int *keep[] = {&inside->supervisor, &inside->datapath, &inside->netns, &inside->userns};
 
-    if (!process_become_child(inside->parent, keep, G_N_ELEMENTS(keep), &error) || !inside_join(inside, &error)) {
+    if (!process_become_child(inside->parent, keep, G_N_ELEMENTS(keep), &error) ||
+        !inside_join(inside, &error)) {
         inside_say(inside, MESSAGE_FAULT, LOG_LEVEL_ERROR, error);
         return 1;
     }
@@ -187,8 +194,8 @@ static int inside_run(Inside *inside)
     return 0;
 }
 
-pid_t inside_spawn(const GuestSettings *guest, const Target *target, int supervisor_sock, int datapath_sock,
-                   GError **error)
+pid_t inside_spawn(const GuestSettings *guest, const Target *target, int supervisor_sock,
+                   int datapath_sock, GError **error)
 {
     pid_t parent = getpid();
     pid_t pid = fork();
@@ -196,7 +203,8 @@ pid_t inside_spawn(const GuestSettings *guest, const Target *target, int supervi
     if (pid < 0) {
         fault_set(error, FAULT_INTERNAL, errno, "fork: %s", g_strerror(errno));
     } else if (pid == 0) {
-        Inside inside = {guest, parent, supervisor_sock, datapath_sock, target->netns_fd, target->userns_fd};
+        Inside inside = {guest,         parent,           supervisor_sock,
+                         datapath_sock, target->netns_fd, target->userns_fd};
 
         _exit(inside_run(&inside));
     }

@@ -20,7 +20,7 @@
  *
  * Return: its pid, or -1 with @error set (FAULT_INTERNAL)
  */
-pid_t inside_spawn(const GuestSettings *guest, const Target *target, int supervisor_sock, int datapath_sock,
-                   GError **error);
+pid_t inside_spawn(const GuestSettings *guest, const Target *target, int supervisor_sock,
+                   int datapath_sock, GError **error);
 
 #endif

@@ -61,8 +61,8 @@ static bool sandbox_map_ids(uid_t uid, gid_t gid)
     g_autofree char *uids = g_strdup_printf("0 %u 1\n", (unsigned)uid);
     g_autofree char *gids = g_strdup_printf("0 %u 1\n", (unsigned)gid);
 
-    return sandbox_write("/proc/self/setgroups", "deny") && sandbox_write("/proc/self/uid_map", uids) &&
-           sandbox_write("/proc/self/gid_map", gids);
+    return sandbox_write("/proc/self/setgroups", "deny") &&
+           sandbox_write("/proc/self/uid_map", uids) && sandbox_write("/proc/self/gid_map", gids);
 }
 
 /* Search list and options stay the host's; only the servers change. */
@@ -95,7 +95,8 @@ static int sandbox_mount_resolv_conf(const char *text)
     FD_AUTO fd = -1;
     int failed = 0;
 
-    if (access("/etc/resolv.conf", F_OK) < 0 || mount("tmpfs", "/tmp", "tmpfs", MS_NODEV | MS_NOSUID, "mode=0755") < 0) {
+    if (access("/etc/resolv.conf", F_OK) < 0 ||
+        mount("tmpfs", "/tmp", "tmpfs", MS_NODEV | MS_NOSUID, "mode=0755") < 0) {
         return errno;
     }
     fd = open("/tmp/resolv.conf", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0644);
@@ -220,9 +221,10 @@ Sandbox *sandbox_new(const GuestSettings *guest, bool name_dns, GError **error)
         return NULL;
     }
     if (word.warned != 0) {
-        sandbox->warning = fault_new(FAULT_RESOLVER, word.warned,
-                                     "-- COMMAND: cannot put a resolv.conf in place that names the name server: %s",
-                                     g_strerror(word.warned));
+        sandbox->warning = fault_new(
+            FAULT_RESOLVER, word.warned,
+            "-- COMMAND: cannot put a resolv.conf in place that names the name server: %s",
+            g_strerror(word.warned));
     }
     return g_steal_pointer(&sandbox);
 }
@@ -253,7 +255,8 @@ bool sandbox_go(Sandbox *sandbox, int *ret_status, GError **error)
     ssize_t got;
 
     if (send(sandbox->sock, "g", 1, MSG_NOSIGNAL) != 1) {
-        fault_set(error, FAULT_COMMAND, errno, "-- COMMAND: the sandbox's process has ended: %s", g_strerror(errno));
+        fault_set(error, FAULT_COMMAND, errno, "-- COMMAND: the sandbox's process has ended: %s",
+                  g_strerror(errno));
         *ret_status = SANDBOX_STATUS_OURS;
         return false;
     }
@@ -264,7 +267,8 @@ bool sandbox_go(Sandbox *sandbox, int *ret_status, GError **error)
     if (got != sizeof(word)) {
         word = (SandboxWord){SANDBOX_EXEC, got < 0 ? errno : EPROTO, 0};
     }
-    fault_set(error, FAULT_COMMAND, word.errnum, "-- COMMAND: cannot execute it: %s", g_strerror(word.errnum));
+    fault_set(error, FAULT_COMMAND, word.errnum, "-- COMMAND: cannot execute it: %s",
+              g_strerror(word.errnum));
     *ret_status = word.errnum == ENOENT ? SANDBOX_STATUS_NOT_FOUND : SANDBOX_STATUS_NOT_RUN;
     return false;
 }

@@ -43,9 +43,10 @@ static bool tap_attach(Tap *tap, const GuestSettings *guest, GError **error)
         int saved = errno;
 
         if (tap->attached) {
-            fault_set(error, FAULT_TAP, saved,
-                      "--ifname %s: the name is taken in the guest, and not by a free persistent TAP: %s",
-                      guest->ifname, g_strerror(saved));
+            fault_set(
+                error, FAULT_TAP, saved,
+                "--ifname %s: the name is taken in the guest, and not by a free persistent TAP: %s",
+                guest->ifname, g_strerror(saved));
         } else {
             fault_set(error, FAULT_TAP, saved, "--ifname %s: cannot make a TAP: %s", guest->ifname,
                       g_strerror(saved));
@@ -69,7 +70,8 @@ static bool tap_read_back(Tap *tap, const GuestSettings *guest, GError **error)
     }
     tap->mtu = (unsigned)request.ifr_mtu;
     if (ioctl(sock, SIOCGIFHWADDR, &request) < 0) {
-        fault_set(error, FAULT_TAP, errno, "%s: SIOCGIFHWADDR: %s", guest->ifname, g_strerror(errno));
+        fault_set(error, FAULT_TAP, errno, "%s: SIOCGIFHWADDR: %s", guest->ifname,
+                  g_strerror(errno));
         return false;
     }
     memcpy(tap->mac, request.ifr_hwaddr.sa_data, sizeof(tap->mac));
@@ -86,7 +88,8 @@ static bool tap_write_sysctl(const char *ifname, const char *name, const char *v
 
 static void tap_warn(Tap *tap, FaultKind kind, int errnum, const char *ifname, const char *what)
 {
-    g_ptr_array_add(tap->warnings, fault_new(kind, errnum, "%s: %s: %s", ifname, what, g_strerror(errnum)));
+    g_ptr_array_add(tap->warnings,
+                    fault_new(kind, errnum, "%s: %s: %s", ifname, what, g_strerror(errnum)));
 }
 
 static bool tap_configure_ipv4(Tap *tap, const GuestSettings *guest, Rtnl *rtnl, GError **error)
@@ -94,16 +97,17 @@ static bool tap_configure_ipv4(Tap *tap, const GuestSettings *guest, Rtnl *rtnl,
     int failed = rtnl_address_add(rtnl, tap->ifindex, &guest->addr, guest->cidr.prefix);
 
     if (failed != 0) {
-        fault_set(error, FAULT_CONFIGURE, -failed, "%s: cannot set the IPv4 address: %s", guest->ifname,
-                  g_strerror(-failed));
+        fault_set(error, FAULT_CONFIGURE, -failed, "%s: cannot set the IPv4 address: %s",
+                  guest->ifname, g_strerror(-failed));
         return false;
     }
     failed = rtnl_default_route_add(rtnl, tap->ifindex, &guest->gateway);
     if (failed == -EEXIST) {
-        tap_warn(tap, FAULT_CONFIGURE, EEXIST, guest->ifname, "the guest's IPv4 default route was left as it is");
+        tap_warn(tap, FAULT_CONFIGURE, EEXIST, guest->ifname,
+                 "the guest's IPv4 default route was left as it is");
     } else if (failed != 0) {
-        fault_set(error, FAULT_CONFIGURE, -failed, "%s: cannot set the IPv4 default route: %s", guest->ifname,
-                  g_strerror(-failed));
+        fault_set(error, FAULT_CONFIGURE, -failed, "%s: cannot set the IPv4 default route: %s",
+                  guest->ifname, g_strerror(-failed));
         return false;
     }
     return true;
@@ -123,12 +127,13 @@ static bool tap_configure_ipv6(Tap *tap, const GuestSettings *guest, Rtnl *rtnl,
     }
     tap->ipv6 = failed == 0;
     if (failed != 0 && guest->ipv6_required) {
-        fault_set(error, FAULT_IPV6, -failed, "--cidr6: the guest's kernel refuses IPv6 on %s: %s", guest->ifname,
-                  g_strerror(-failed));
+        fault_set(error, FAULT_IPV6, -failed, "--cidr6: the guest's kernel refuses IPv6 on %s: %s",
+                  guest->ifname, g_strerror(-failed));
         return false;
     }
     if (failed != 0) {
-        tap_warn(tap, FAULT_IPV6, -failed, guest->ifname, "IPv4 alone, the guest's kernel refuses IPv6");
+        tap_warn(tap, FAULT_IPV6, -failed, guest->ifname,
+                 "IPv4 alone, the guest's kernel refuses IPv6");
     }
     return true;
 }
@@ -144,7 +149,8 @@ static bool tap_configure(Tap *tap, const GuestSettings *guest, GError **error)
         return false;
     }
     if (guest->ipv6 && !ipv6) {
-        tap_warn(tap, FAULT_IPV6, EINVAL, guest->ifname, "IPv4 alone, the MTU is below the 1280 that IPv6 needs");
+        tap_warn(tap, FAULT_IPV6, EINVAL, guest->ifname,
+                 "IPv4 alone, the MTU is below the 1280 that IPv6 needs");
     }
     /* Before the link is up: its link-local address must be usable when we say ready, and routes are ours to set. Where
      * there is no IPv6 or no writable /proc/sys, the addresses below tell. */
@@ -155,8 +161,8 @@ static bool tap_configure(Tap *tap, const GuestSettings *guest, GError **error)
         failed = rtnl_link_up(rtnl, tap->ifindex, guest->mtu, guest->has_mac ? guest->mac : NULL);
     }
     if (failed != 0) {
-        fault_set(error, FAULT_CONFIGURE, -failed, "%s: cannot bring it up with MTU %u: %s", guest->ifname,
-                  guest->mtu, g_strerror(-failed));
+        fault_set(error, FAULT_CONFIGURE, -failed, "%s: cannot bring it up with MTU %u: %s",
+                  guest->ifname, guest->mtu, g_strerror(-failed));
         return false;
     }
     return tap_configure_ipv4(tap, guest, rtnl, error) &&

@@ -38,7 +38,8 @@ static bool target_same(int a, int b)
     struct stat sa;
     struct stat sb;
 
-    return fstat(a, &sa) == 0 && fstat(b, &sb) == 0 && sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
+    return fstat(a, &sa) == 0 && fstat(b, &sb) == 0 && sa.st_dev == sb.st_dev &&
+           sa.st_ino == sb.st_ino;
 }
 
 static bool target_check_type(int fd, int type, const char *what, GError **error)
@@ -54,8 +55,8 @@ static bool target_check_type(int fd, int type, const char *what, GError **error
 }
 
 /* @what names the network namespace in messages. Takes the fds; -1 for a user namespace that was not given. */
-static bool target_verify(Target *target, const char *what, int take_userns, const char *userns_what,
-                          GError **error)
+static bool target_verify(Target *target, const char *what, int take_userns,
+                          const char *userns_what, GError **error)
 {
     FD_AUTO given = take_userns;
     FD_AUTO own_net = open("/proc/self/ns/net", TARGET_OPEN);
@@ -71,17 +72,19 @@ static bool target_verify(Target *target, const char *what, int take_userns, con
         return false;
     }
     if (target_same(target->netns_fd, own_net)) {
-        fault_set(error, FAULT_TARGET, EINVAL, "%s: this is our own network namespace, not a sandbox's", what);
+        fault_set(error, FAULT_TARGET, EINVAL,
+                  "%s: this is our own network namespace, not a sandbox's", what);
         return false;
     }
     owner = ioctl(target->netns_fd, NS_GET_USERNS);
     if (owner < 0) {
-        fault_set(error, FAULT_TARGET, errno, "%s: owned by a user namespace outside ours: %s", what,
-                  g_strerror(errno));
+        fault_set(error, FAULT_TARGET, errno, "%s: owned by a user namespace outside ours: %s",
+                  what, g_strerror(errno));
         return false;
     }
     if (given >= 0 && !target_same(given, owner)) {
-        fault_set(error, FAULT_TARGET, EINVAL, "%s does not own the network namespace %s", userns_what, what);
+        fault_set(error, FAULT_TARGET, EINVAL, "%s does not own the network namespace %s",
+                  userns_what, what);
         return false;
     }
     if (!target_same(owner, own_user)) {
@@ -119,7 +122,8 @@ static bool target_open_pid(Target *target, pid_t pid, GError **error)
     }
     if (target->netns_fd < 0) {
         fault_set(error, FAULT_TARGET, saved, "%s: cannot open its network namespace: %s%s", what,
-                  g_strerror(saved), saved == EACCES || saved == EPERM ? " (another user's process)" : "");
+                  g_strerror(saved),
+                  saved == EACCES || saved == EPERM ? " (another user's process)" : "");
         return false;
     }
     return target_verify(target, what, -1, NULL, error);
@@ -131,8 +135,8 @@ static void target_watch_proc_path(Target *target)
     int pid = 0;
     int end = 0;
 
-    if (sscanf(target->path, "/proc/%d/ns/net%n", &pid, &end) == 1 && end > 0 && target->path[end] == '\0' &&
-        pid > 0) {
+    if (sscanf(target->path, "/proc/%d/ns/net%n", &pid, &end) == 1 && end > 0 &&
+        target->path[end] == '\0' && pid > 0) {
         target->pid = pid;
         target->pidfd = pidfd_open(pid, 0);
     }
@@ -144,13 +148,14 @@ static bool target_watch_directory(Target *target, GError **error)
 
     target->watch_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     /* No IN_ONLYDIR trouble on procfs: watching it is allowed, it just never reports. */
-    if (target->watch_fd < 0 ||
-        inotify_add_watch(target->watch_fd, directory,
-                          IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF) < 0) {
-        fault_set(error, FAULT_TARGET, errno, "--netns %s: cannot watch its directory: %s%s", target->path,
-                  g_strerror(errno),
-                  errno == EMFILE || errno == ENOSPC ? " (sysctl fs.inotify.max_user_instances, max_user_watches)"
-                                                     : "");
+    if (target->watch_fd < 0 || inotify_add_watch(target->watch_fd, directory,
+                                                  IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO |
+                                                      IN_DELETE_SELF | IN_MOVE_SELF) < 0) {
+        fault_set(error, FAULT_TARGET, errno, "--netns %s: cannot watch its directory: %s%s",
+                  target->path, g_strerror(errno),
+                  errno == EMFILE || errno == ENOSPC
+                      ? " (sysctl fs.inotify.max_user_instances, max_user_watches)"
+                      : "");
         return false;
     }
     return true;
@@ -176,7 +181,8 @@ static bool target_open_path(Target *target, const GuestSettings *guest, GError 
             return false;
         }
     }
-    if (!target_verify(target, what, userns, userns_what, error) || !target_watch_directory(target, error)) {
+    if (!target_verify(target, what, userns, userns_what, error) ||
+        !target_watch_directory(target, error)) {
         return false;
     }
     /* The watch stands: a path that went before it is noticed here, one that goes later by the watch. */
@@ -250,8 +256,8 @@ const char *target_gone(const Target *target)
     if (target->watch_fd < 0) {
         return NULL;
     }
-    if (stat(target->path, &path) < 0 || fstat(target->netns_fd, &held) < 0 || path.st_dev != held.st_dev ||
-        path.st_ino != held.st_ino) {
+    if (stat(target->path, &path) < 0 || fstat(target->netns_fd, &held) < 0 ||
+        path.st_dev != held.st_dev || path.st_ino != held.st_ino) {
         return SALLYPORT_REASON_NETNS_GONE;
     }
     return NULL;
@@ -284,7 +290,8 @@ static gboolean target_event(gint fd, GIOCondition condition, gpointer user_data
     return G_SOURCE_REMOVE;
 }
 
-static void target_watch_fd(Target *target, int fd, GMainContext *context, TargetFunc gone, void *user_data)
+static void target_watch_fd(Target *target, int fd, GMainContext *context, TargetFunc gone,
+                            void *user_data)
 {
     g_autoptr(GSource) source = NULL;
     TargetWatch *watch;

@@ -30,7 +30,8 @@ int process_fill_stdio(void)
             continue;
         }
         /* The lowest free number is fd itself. */
-        if (open("/dev/null", O_RDWR | O_NOCTTY) < 0) { /* NOLINT: these three are meant to survive exec */
+        if (open("/dev/null", O_RDWR | O_NOCTTY) <
+            0) { /* NOLINT: these three are meant to survive exec */
             return -errno;
         }
     }
@@ -171,7 +172,6 @@ bool process_become_child(pid_t parent, int *const *keep, size_t count, GError *
     process_renew_bonds(parent);
     return process_harden(error);
 }
-
 
 bool process_drop_capabilities(GError **error)
 {

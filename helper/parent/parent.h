@@ -93,7 +93,7 @@ SALLYPORT__HIDDEN int sallyport__builder_argv(const SallyportBuilder *builder, i
 /* A point in time, nanoseconds on CLOCK_MONOTONIC; INT64_MAX is never, a negative @timeout_ms too. */
 SALLYPORT__HIDDEN int64_t sallyport__deadline(int timeout_ms);
 SALLYPORT__HIDDEN bool sallyport__expired(int64_t deadline_ns);
-/* Waits for bytes on the report pipe (unless @only_end) or the child's end, which sets @ended.
+/* Waits for bytes on the report pipe (unless @only_end) or the child's end, which sets sp->ended.
  * Return: 1 if there is something, 0 at the deadline, or -errno. */
 SALLYPORT__HIDDEN int sallyport__wait(Sallyport *sp, bool only_end, int64_t deadline_ns);
 

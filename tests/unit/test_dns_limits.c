@@ -85,6 +85,7 @@ Test(dns_limits, retransmission_is_absorbed_while_the_query_is_pending)
 {
     Fixture fix;
     Server server;
+    uint8_t query[512];
 
     fixture_begin(&fix);
     server_start(&server, &fix, "127.0.0.1", 'a');
@@ -93,13 +94,14 @@ Test(dns_limits, retransmission_is_absorbed_while_the_query_is_pending)
     for (int i = 0; i < 5; i++) {
         ask(&fix, GUEST_PORT, QUERY_ID, "www.example");
     }
-    /* What differs in port, id or question is another query. */
+    /* What differs in address, port, id or question is another query. */
+    ask_raw(&fix, AF_INET6, GUEST_PORT, query, make_query(query, QUERY_ID, "www.example"));
     ask(&fix, GUEST_PORT + 1, QUERY_ID, "www.example");
     ask(&fix, GUEST_PORT, QUERY_ID + 1, "www.example");
     ask(&fix, GUEST_PORT, QUERY_ID, "ftp.example");
-    AWAIT(&fix, server.queries == 4);
+    AWAIT(&fix, server.queries == 5);
     fixture_drain(&fix);
-    cr_assert_eq(server.queries, 4);
+    cr_assert_eq(server.queries, 5);
     cr_assert_eq(dns_dropped(fix.dns), 0);
     server_stop(&server);
     fixture_end(&fix);
