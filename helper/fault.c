@@ -38,7 +38,8 @@ static const char *const fault_words[FAULT_KIND_COUNT] = {
     [FAULT_INTERNAL] = SALLYPORT_CODE_INTERNAL,
 };
 
-static GError *fault_new_valist(FaultKind kind, int errnum, const char *format, va_list args)
+static GError *G_GNUC_PRINTF(3, 0)
+    fault_new_valist(FaultKind kind, int errnum, const char *format, va_list args)
 {
     return g_error_new_valist(FAULT_ERROR, ((int)kind << FAULT_SHIFT) | errnum, format, args);
 }
