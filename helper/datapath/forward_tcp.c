@@ -131,6 +131,7 @@ static void forward_client_join(ForwardClient *client)
     forward_client_free(client, false);
     if (relays_join(tcp->relays, fd, guest_fd, &key, idle_us, publication) != 0) {
         publication->flows--;
+        forward_tcp_update_pause(tcp, false);
     }
 }
 

@@ -49,7 +49,8 @@ static void print_raws(void)
     for (guint i = 0; i < raws->len; i++) {
         LabRaw *raw = g_ptr_array_index(raws, i);
 
-        fprintf(stderr, "  helper %d, standard output:\n%s\n  standard error:\n%s\n  records:\n%s\n",
+        fprintf(stderr,
+                "  helper %d, standard output:\n%s\n  standard error:\n%s\n  records:\n%s\n",
                 (int)raw->pid, raw->texts[PIPE_OUT]->str, raw->texts[PIPE_ERR]->str,
                 raw->texts[PIPE_REPORT]->str);
     }
