@@ -18,10 +18,13 @@
 
 #include <libmnl/libmnl.h>
 
+#define RTNL_WAIT_STEP_US 100
+
 struct Rtnl {
     struct mnl_socket *socket;
     unsigned seq;
-    char buffer[1024]; /* requests of ours stay below 200 bytes, acknowledgements quote them */
+    char
+        buffer[8192]; /* requests of ours stay below 200 bytes; the kernel fills a page of a dump */
 };
 
 Rtnl *rtnl_new(void)
@@ -63,7 +66,8 @@ static struct nlmsghdr *rtnl_begin(Rtnl *rtnl, uint16_t type, uint16_t flags)
     return header;
 }
 
-static int rtnl_talk(Rtnl *rtnl, struct nlmsghdr *header)
+/* @each (optional) sees every message of the answer. */
+static int rtnl_talk_each(Rtnl *rtnl, struct nlmsghdr *header, mnl_cb_t each, void *data)
 {
     unsigned port = mnl_socket_get_portid(rtnl->socket);
 
@@ -81,7 +85,7 @@ static int rtnl_talk(Rtnl *rtnl, struct nlmsghdr *header)
             return -errno;
         }
         /* An error in an acknowledgement comes back as errno. */
-        done = mnl_cb_run(rtnl->buffer, (size_t)len, rtnl->seq, port, NULL, NULL);
+        done = mnl_cb_run(rtnl->buffer, (size_t)len, rtnl->seq, port, each, data);
         if (done < 0) {
             return -errno;
         }
@@ -89,6 +93,11 @@ static int rtnl_talk(Rtnl *rtnl, struct nlmsghdr *header)
             return 0;
         }
     }
+}
+
+static int rtnl_talk(Rtnl *rtnl, struct nlmsghdr *header)
+{
+    return rtnl_talk_each(rtnl, header, NULL, NULL);
 }
 
 int rtnl_link_up(Rtnl *rtnl, unsigned ifindex, unsigned mtu, const uint8_t *mac)
@@ -151,4 +160,81 @@ int rtnl_default_route_add(Rtnl *rtnl, unsigned ifindex, const NetAddr *gateway)
     rtnl_put_addr(header, RTA_GATEWAY, gateway);
     mnl_attr_put_u32(header, RTA_OIF, ifindex);
     return rtnl_talk(rtnl, header);
+}
+
+static int rtnl_see_route(const struct nlmsghdr *header, void *data)
+{
+    const struct rtmsg *route = mnl_nlmsg_get_payload(header);
+    bool *is_local = data;
+
+    if (header->nlmsg_type == RTM_NEWROUTE) {
+        *is_local = route->rtm_type == RTN_LOCAL;
+    }
+    return MNL_CB_OK;
+}
+
+static int rtnl_is_local(Rtnl *rtnl, const NetAddr *addr, bool *ret)
+{
+    struct nlmsghdr *header = rtnl_begin(rtnl, RTM_GETROUTE, 0);
+    struct rtmsg *route = mnl_nlmsg_put_extra_header(header, sizeof(*route));
+
+    route->rtm_family = (uint8_t)addr->family;
+    route->rtm_dst_len = 128;
+    rtnl_put_addr(header, RTA_DST, addr);
+    return rtnl_talk_each(rtnl, header, rtnl_see_route, ret);
+}
+
+typedef struct RtnlTentative {
+    unsigned ifindex;
+    bool found;
+} RtnlTentative;
+
+static int rtnl_see_address(const struct nlmsghdr *header, void *data)
+{
+    const struct ifaddrmsg *info = mnl_nlmsg_get_payload(header);
+    RtnlTentative *tentative = data;
+
+    if (header->nlmsg_type == RTM_NEWADDR && info->ifa_index == tentative->ifindex &&
+        (info->ifa_flags & IFA_F_TENTATIVE) != 0) {
+        tentative->found = true;
+    }
+    return MNL_CB_OK;
+}
+
+static int rtnl_has_tentative(Rtnl *rtnl, unsigned ifindex, bool *ret)
+{
+    struct nlmsghdr *header = rtnl_begin(rtnl, RTM_GETADDR, NLM_F_DUMP);
+    struct ifaddrmsg *info = mnl_nlmsg_put_extra_header(header, sizeof(*info));
+    RtnlTentative tentative = {.ifindex = ifindex};
+    int error;
+
+    /* A dump ends with NLMSG_DONE; an acknowledgement besides would be read as the next answer. */
+    header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+    info->ifa_family = AF_INET6;
+    error = rtnl_talk_each(rtnl, header, rtnl_see_address, &tentative);
+    *ret = tentative.found;
+    return error;
+}
+
+int rtnl_address_wait(Rtnl *rtnl, unsigned ifindex, const NetAddr *addr, int timeout_ms)
+{
+    gint64 deadline = g_get_monotonic_time() + (gint64)timeout_ms * 1000;
+
+    for (;;) {
+        bool local = false;
+        bool tentative = true;
+        int error = rtnl_is_local(rtnl, addr, &local);
+
+        if (error == 0 && local) {
+            error = rtnl_has_tentative(rtnl, ifindex, &tentative);
+        }
+        if (error != 0 || (local && !tentative)) {
+            return error == -EINTR ? 0 : error;
+        }
+        if (g_get_monotonic_time() > deadline) {
+            return -ETIMEDOUT;
+        }
+        /* There is no event for it: the notice of a new address is sent before its route is there. */
+        g_usleep(RTNL_WAIT_STEP_US);
+    }
 }

@@ -30,4 +30,13 @@ int rtnl_address_add(Rtnl *rtnl, unsigned ifindex, const NetAddr *addr, uint8_t 
 /* Adds the default route of the gateway's family. -EEXIST if there is one. */
 int rtnl_default_route_add(Rtnl *rtnl, unsigned ifindex, const NetAddr *gateway);
 
+/**
+ * rtnl_address_wait() - wait until an IPv6 address just added can be used
+ *
+ * The kernel finishes an IPv6 address in a work queue, even without duplicate address detection: until then it has
+ * no local route, and a connection to it would leave by the default route (net/ipv6/addrconf.c: addrconf_dad_work()).
+ * Also waits for the interface's other addresses to be no longer tentative. -ETIMEDOUT after @timeout_ms.
+ */
+int rtnl_address_wait(Rtnl *rtnl, unsigned ifindex, const NetAddr *addr, int timeout_ms);
+
 #endif

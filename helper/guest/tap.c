@@ -23,6 +23,9 @@
 #include "../fd.h"
 #include "rtnl.h"
 
+/* The kernel takes well under a millisecond for it; more than this is a kernel that will not. */
+#define TAP_WAIT_MS 2000
+
 static bool tap_attach(Tap *tap, const GuestSettings *guest, GError **error)
 {
     struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI};
@@ -124,6 +127,9 @@ static bool tap_configure_ipv6(Tap *tap, const GuestSettings *guest, Rtnl *rtnl,
                      "the guest's IPv6 default route was left as it is");
             failed = 0;
         }
+    }
+    if (failed == 0) {
+        failed = rtnl_address_wait(rtnl, tap->ifindex, &guest->addr6, TAP_WAIT_MS);
     }
     tap->ipv6 = failed == 0;
     if (failed != 0 && guest->ipv6_required) {

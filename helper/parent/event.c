@@ -79,7 +79,7 @@ static bool is_record(const json_t *root)
 int sallyport__record_parse(const char *line, size_t length, SallyportRecord **ret)
 {
     SallyportRecord *record = calloc(1, sizeof(*record));
-    char *copy = strndup(line, length);
+    char *copy = malloc(length + 1);
     json_t *root = NULL;
     bool is_exit;
 
@@ -88,6 +88,8 @@ int sallyport__record_parse(const char *line, size_t length, SallyportRecord **r
         free(copy);
         return -ENOMEM;
     }
+    memcpy(copy, line, length);
+    copy[length] = '\0';
     root = json_loadb(line, length, JSON_REJECT_DUPLICATES, NULL);
     if (!is_record(root)) {
         json_decref(root);
