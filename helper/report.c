@@ -248,8 +248,12 @@ void report_event(Report *report, const char *event, json_t *take_body)
 
     if (report->fd < 0) {
         g_autofree char *readable = report_readable(event, take_body);
+        const char *reason = json_string_value(json_object_get(take_body, "reason"));
 
-        report_stderr(readable);
+        /* After a failed start the lines of the causes have said it all. */
+        if (g_strcmp0(reason, SALLYPORT_REASON_START_FAILED) != 0) {
+            report_stderr(readable);
+        }
         json_decref(take_body);
         return;
     }

@@ -28,6 +28,7 @@
 #include "../lockdown/process.h"
 
 struct Sandbox {
+    const GuestSettings *guest;
     pid_t pid;
     int sock;
     GError *warning;
@@ -197,6 +198,7 @@ Sandbox *sandbox_new(const GuestSettings *guest, bool name_dns, GError **error)
     pid_t parent = getpid();
     int pair[2];
 
+    sandbox->guest = guest;
     sandbox->sock = -1;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
         fault_set(error, FAULT_INTERNAL, errno, "socketpair: %s", g_strerror(errno));
@@ -267,8 +269,8 @@ bool sandbox_go(Sandbox *sandbox, int *ret_status, GError **error)
     if (got != sizeof(word)) {
         word = (SandboxWord){SANDBOX_EXEC, got < 0 ? errno : EPROTO, 0};
     }
-    fault_set(error, FAULT_COMMAND, word.errnum, "-- COMMAND: cannot execute it: %s",
-              g_strerror(word.errnum));
+    fault_set(error, FAULT_COMMAND, word.errnum, "-- %s: cannot execute it: %s",
+              sandbox->guest->command[0], g_strerror(word.errnum));
     *ret_status = word.errnum == ENOENT ? SANDBOX_STATUS_NOT_FOUND : SANDBOX_STATUS_NOT_RUN;
     return false;
 }

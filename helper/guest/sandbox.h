@@ -20,7 +20,7 @@ typedef struct Sandbox Sandbox;
 
 /**
  * sandbox_new() - make the namespaces; COMMAND does not run yet
- * @guest: command, addresses; @name_dns: put a resolv.conf in place that names the virtual name server
+ * @guest: command, addresses; borrowed, must outlive the sandbox; @name_dns: put a resolv.conf in place that names the virtual name server
  *
  * Must be called before the calling process becomes non-dumpable (the child writes its own uid_map).
  *
