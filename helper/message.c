@@ -163,10 +163,14 @@ int message_recv(int sock, Message *ret, int ret_fds[MESSAGE_FDS_MAX], size_t *r
         /* The other end died with messages of ours unread: to us that is its end. */
         return errno == ECONNRESET ? 0 : -errno;
     }
+    count = message_take_fds(&header, ret_fds);
     if (size == 0) {
+        /* The end; or an empty message, which nobody of ours sends: the end as well. */
+        for (size_t i = 0; i < count; i++) {
+            (void)close(ret_fds[i]);
+        }
         return 0;
     }
-    count = message_take_fds(&header, ret_fds);
     /* net/core/scm.c: scm_detach_fds() says MSG_CTRUNC when it could not install them all. */
     lost = (header.msg_flags & MSG_CTRUNC) != 0;
     if ((header.msg_flags & MSG_TRUNC) != 0 || lost ||

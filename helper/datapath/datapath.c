@@ -27,6 +27,7 @@
 #include "../lockdown/process.h"
 #include "../message.h"
 #include "dns.h"
+#include "flow.h"
 #include "forward.h"
 #include "gate.h"
 #include "guestsock.h"
@@ -39,6 +40,9 @@
 #define DATAPATH_LOG_INTERVAL_US (5 * G_USEC_PER_SEC)
 #define DATAPATH_UDP_MAX         4096
 #define DATAPATH_PING_MAX        256
+#define DATAPATH_NAT_MAX         16384
+/* libslirp forgets a UDP socket after 240 s without a datagram of the guest (src/socket.h: SO_EXPIRE). */
+#define DATAPATH_NAT_UDP_IDLE_US (240 * G_USEC_PER_SEC)
 /* fds kept for libslirp, dns and ping when the rest is shared out; a quarter of the limit if that is less. */
 #define DATAPATH_FD_RESERVE 256
 
@@ -78,6 +82,10 @@ typedef struct Datapath {
     bool ping_usable[2]; /* IPv4, IPv6 */
     GuestSock *guestsock;
     Forward *forward;
+    unsigned
+        nat_max; /* sockets libslirp may hold before new connections of the guest are refused */
+    FlowTable *nat_udp;     /* the guest's UDP sources libslirp holds a socket for */
+    uint64_t nat_refused;   /* for nat_max */
     GPtrArray *waiting;     /* DatapathListen, until MESSAGE_GO */
     GArray *host_addresses; /* the set being received */
     uint16_t dns_ports[2];
@@ -171,6 +179,66 @@ static void datapath_nat_log(const char *message, void *user_data)
                          "libslirp: %s", message);
 }
 
+/* ForwardConfig.problem */
+static void datapath_problem(const char *what, int errnum, void *user_data)
+{
+    datapath_log_limited(user_data, DATAPATH_LOG_LIMIT, LOG_LEVEL_WARNING, FAULT_LIMIT, errnum,
+                         "%s%s%s", what, errnum != 0 ? ": " : "",
+                         errnum != 0 ? g_strerror(errnum) : "");
+}
+
+/* FlowEndFunc */
+static void datapath_nat_udp_ended(Flow *flow, FlowEnd why, void *user_data)
+{
+    (void)why;
+    (void)user_data;
+    g_free(flow);
+}
+
+/*
+ * libslirp has no limit on its sockets: one for each UDP source and each TCP connection of the guest. At most half of its share
+ * goes to UDP sources, known ones are let through; a new TCP connection beyond the share is refused.
+ */
+static bool datapath_nat_has_room(Datapath *dp, const FrameView *view)
+{
+    NetAddr none = {.family = AF_UNSPEC};
+    FlowKey key;
+    Flow *flow;
+
+    if (view->protocol != IPPROTO_UDP) {
+        return nat_sockets(dp->nat) < dp->nat_max;
+    }
+    key = flow_key(&none, 0, &view->src, view->src_port, 0);
+    flow = flow_table_lookup(dp->nat_udp, &key);
+    if (flow != NULL) {
+        flow_touch(dp->nat_udp, flow);
+        return true;
+    }
+    if (flow_table_count(dp->nat_udp) >= dp->nat_max / 2 || nat_sockets(dp->nat) >= dp->nat_max) {
+        return false;
+    }
+    flow = g_new0(Flow, 1);
+    flow->key = key;
+    flow_table_insert(dp->nat_udp, flow, DATAPATH_NAT_UDP_IDLE_US);
+    return true;
+}
+
+/* A frame the gate let through for libslirp. Returns the length of what is to be answered instead, in dp->frame; 0: nothing. */
+static size_t datapath_to_nat(Datapath *dp, const uint8_t *frame, size_t len, const FrameView *view,
+                              bool opens)
+{
+    bool opening = opens || view->protocol == IPPROTO_UDP;
+
+    if (opening && !datapath_nat_has_room(dp, view)) {
+        dp->nat_refused++;
+        datapath_problem("limit reached: connections of the guest", 0, dp);
+        return gate_refusal(dp->gate, frame, view, dp->frame);
+    }
+    nat_input(dp->nat, frame, len,
+              view->protocol == IPPROTO_TCP && (view->tcp_flags & FRAME_TCP_RST) != 0);
+    return 0;
+}
+
 /* LinkHooks.frame */
 static void datapath_frame(uint8_t *frame, size_t len, void *user_data)
 {
@@ -188,9 +256,11 @@ static void datapath_frame(uint8_t *frame, size_t len, void *user_data)
         out = gate_refusal(dp->gate, frame, &view, dp->frame);
         break;
     case GATE_NAT:
+        out = datapath_to_nat(dp, frame, len, &view, false);
+        break;
     case GATE_TCP_SYN:
-        nat_input(dp->nat, frame, len);
-        return;
+        out = datapath_to_nat(dp, frame, len, &view, true);
+        break;
     case GATE_DNS:
         dns_query(dp->dns, frame, &view);
         return;
@@ -214,14 +284,9 @@ static void datapath_tap_gone(void *user_data)
     Datapath *dp = user_data;
     MessagePlain message = {.type = MESSAGE_TAP_GONE};
 
-    (void)message_send(dp->supervisor, &message, NULL, 0);
-}
-
-static void datapath_limit(const char *what, int errnum, void *user_data)
-{
-    datapath_log_limited(user_data, DATAPATH_LOG_LIMIT, LOG_LEVEL_WARNING, FAULT_LIMIT, errnum,
-                         "limit reached: %s%s%s", what, errnum != 0 ? ": " : "",
-                         errnum != 0 ? g_strerror(errnum) : "");
+    if (message_send(dp->supervisor, &message, NULL, 0) != 0) {
+        g_main_loop_quit(dp->loop); /* without its word there is still our end */
+    }
 }
 
 static bool datapath_is_own_peer(const NetAddr *peer, uint16_t port, void *user_data)
@@ -247,12 +312,15 @@ static bool datapath_make_ping(Datapath *dp)
 
         datapath_say(dp, MESSAGE_LOG, LOG_LEVEL_WARNING, FAULT_PING, failed, text);
     }
-    dp->ping = ping_new(dp->context, dp->poller, DATAPATH_PING_MAX, datapath_send, dp);
+    dp->ping = ping_new(dp->context, dp->poller,
+                        (unsigned)CLAMP(dp->nofile / 16, 1, DATAPATH_PING_MAX), datapath_send, dp);
+    dp->nat_udp = flow_table_new(dp->context, G_MAXUINT, datapath_nat_udp_ended, NULL);
     return true;
 }
 
-/* Shares what RLIMIT_NOFILE leaves: a TCP connection is two fds and now and then a pipe, a UDP client is one. */
-static void datapath_limits(const Datapath *dp, ForwardConfig *config)
+/* Shares what RLIMIT_NOFILE leaves: two fifths to published TCP (two fds a connection), one to published UDP, three tenths to
+ * libslirp, the rest to pipes. */
+static void datapath_limits(Datapath *dp, ForwardConfig *config)
 {
     int lowest = fcntl(dp->supervisor, F_DUPFD_CLOEXEC, 0);
     size_t used = lowest < 0 ? dp->nofile : (size_t)lowest;
@@ -260,14 +328,15 @@ static void datapath_limits(const Datapath *dp, ForwardConfig *config)
     size_t free_fds = dp->nofile > used + reserve ? dp->nofile - used - reserve : 0;
 
     fd_close(lowest);
-    config->flows_max = (unsigned)MAX(free_fds * 3 / 10, 1);
+    config->flows_max = (unsigned)CLAMP(free_fds / 5, 1, G_MAXINT);
     config->udp_max = (unsigned)CLAMP(free_fds / 5, 1, DATAPATH_UDP_MAX);
+    dp->nat_max = (unsigned)CLAMP(free_fds * 3 / 10, 2, DATAPATH_NAT_MAX);
 }
 
 static bool datapath_make_forward(Datapath *dp, GError **error)
 {
     ForwardConfig config = {
-        .guest = dp->settings->guest.addr, .limit = datapath_limit, .user_data = dp};
+        .guest = dp->settings->guest.addr, .problem = datapath_problem, .user_data = dp};
 
     if (dp->link_info.ipv6) {
         config.guest6 = dp->settings->guest.addr6;

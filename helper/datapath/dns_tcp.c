@@ -151,13 +151,11 @@ static IoResult message_send(Message *message, int fd)
         ssize_t count =
             send(fd, message->data + message->done, message->len - message->done, MSG_NOSIGNAL);
 
-        if (count < 0 && errno == EINTR) {
-            continue;
-        }
-        if (count < 0) {
+        if (count >= 0) {
+            message->done += (size_t)count;
+        } else if (errno != EINTR) {
             return errno == EAGAIN ? IO_WAIT : IO_FAILED;
         }
-        message->done += (size_t)count;
     }
     return IO_DONE;
 }
@@ -446,6 +444,10 @@ static void listener_ready(uint32_t events, void *user_data)
                 (void)close(fd);
             }
         } else if (errno == EAGAIN) {
+            return;
+        } else if (errno == EINVAL) {
+            poller_remove(listener->tcp->poller,
+                          &listener->watch); /* destroyed (ss -K): for good */
             return;
         } else if (errno != EINTR && errno != ECONNABORTED) {
             /* EMFILE and its like leave the connection in the queue: the listener would wake us for ever. */

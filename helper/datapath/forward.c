@@ -18,6 +18,12 @@
 #include "../portmap.h"
 #include "forward_private.h"
 
+static void publication_free(Publication *publication)
+{
+    g_ptr_array_unref(publication->parked);
+    g_free(publication);
+}
+
 static void listener_free(Listener *listener)
 {
     fd_close(listener->fd);
@@ -31,7 +37,8 @@ Forward *forward_new(GMainContext *context, GuestSock *gs, const ForwardConfig *
 
     forward->config = *config;
     forward->gs = gs;
-    forward->publications = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+    forward->publications =
+        g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)publication_free);
     forward->listeners = g_ptr_array_new_with_free_func((GDestroyNotify)listener_free);
     forward->tcp = forward_tcp_new(forward, context, error);
     if (forward->tcp == NULL) {
@@ -63,39 +70,70 @@ static Publication *forward_publication(Forward *forward, const MessageListen *l
         publication = g_new0(Publication, 1);
         publication->id = listen->publication;
         publication->max = listen->max;
+        publication->parked = g_ptr_array_new();
         (void)g_hash_table_insert(forward->publications, GUINT_TO_POINTER(listen->publication),
                                   publication);
     }
     return publication;
 }
 
+static Listener *listener_new(Forward *forward, const MessageListen *listen, size_t index,
+                              int take_fd)
+{
+    Listener *listener = g_new0(Listener, 1);
+
+    listener->forward = forward;
+    listener->publication = forward_publication(forward, listen);
+    listener->fd = take_fd;
+    listener->number = forward->next_number++;
+    listener->host_port = (uint16_t)(listen->host_port + index);
+    listener->guest_port = (uint16_t)(listen->guest_port + (listen->guest_range ? index : 0));
+    listener->udp = (listen->protocol & (PORTMAP_UDP4 | PORTMAP_UDP6)) != 0;
+    listener->idle_us = listen->idle_s < 0 ? -1 : listen->idle_s * G_USEC_PER_SEC;
+    listener->guest_addr = listen->guest_addr;
+    return listener;
+}
+
 int forward_add(Forward *forward, const MessageListen *listen, const int *take_fds, size_t count)
 {
-    Publication *publication = forward_publication(forward, listen);
+    guint before = forward->listeners->len;
     int failed = 0;
 
     for (size_t i = 0; i < count; i++) {
-        Listener *listener;
+        Listener *listener = listener_new(forward, listen, i, take_fds[i]);
 
-        if (failed != 0) {
-            fd_close(take_fds[i]);
-            continue;
-        }
-        listener = g_new0(Listener, 1);
-        listener->forward = forward;
-        listener->publication = publication;
-        listener->fd = take_fds[i];
-        listener->number = forward->listeners->len;
-        listener->host_port = (uint16_t)(listen->host_port + i);
-        listener->guest_port = (uint16_t)(listen->guest_port + (listen->guest_range ? i : 0));
-        listener->udp = (listen->protocol & (PORTMAP_UDP4 | PORTMAP_UDP6)) != 0;
-        listener->idle_us = listen->idle_s < 0 ? -1 : listen->idle_s * G_USEC_PER_SEC;
-        listener->guest_addr = listen->guest_addr;
         g_ptr_array_add(forward->listeners, listener);
-        failed = listener->udp ? forward_udp_listen(forward->udp, listener)
-                               : forward_tcp_listen(forward->tcp, listener);
+        if (failed == 0) {
+            failed = listener->udp ? forward_udp_listen(forward->udp, listener)
+                                   : forward_tcp_listen(forward->tcp, listener);
+        }
+    }
+    for (guint i = before; failed != 0 && i < forward->listeners->len; i++) {
+        forward_unwatch(forward, g_ptr_array_index(forward->listeners, i));
+    }
+    if (failed != 0) {
+        g_ptr_array_set_size(forward->listeners, (gint)before);
     }
     return failed;
+}
+
+void forward_unwatch(Forward *forward, Listener *listener)
+{
+    if (listener->udp) {
+        forward_udp_unlisten(forward->udp, listener);
+    } else {
+        forward_tcp_unlisten(forward->tcp, listener);
+    }
+}
+
+void forward_listener_lost(Listener *listener, int errnum)
+{
+    g_autofree char *what =
+        g_strdup_printf("the listener of published port %u was lost", listener->host_port);
+    Forward *forward = listener->forward;
+
+    forward_unwatch(forward, listener);
+    forward->config.problem(what, errnum, forward->config.user_data);
 }
 
 unsigned forward_guest_addresses(const Forward *forward, const Listener *listener,
@@ -116,6 +154,12 @@ unsigned forward_guest_addresses(const Forward *forward, const Listener *listene
         ret[count++] = *other;
     }
     return count;
+}
+
+bool forward_out_of_fds(int errnum)
+{
+    return errnum == EMFILE || errnum == ENFILE || errnum == ETOOMANYREFS || errnum == ENOBUFS ||
+           errnum == ENOMEM;
 }
 
 const ForwardCounters *forward_counters(const Forward *forward)

@@ -18,14 +18,14 @@ typedef struct Forward Forward;
  * @guest, @guest6: the guest's own addresses; @guest6 AF_UNSPEC if it has no IPv6
  * @flows_max:      TCP connections at most, all publications together; beyond that clients wait in the backlog
  * @udp_max:        UDP clients at most; beyond that the one idle longest is ended
- * @limit:          called when a limit is reached: @what says which; may be called often
+ * @problem:        called with what an administrator should know: a limit reached, a listener lost; may be called often
  */
 typedef struct ForwardConfig {
     NetAddr guest;
     NetAddr guest6;
     unsigned flows_max;
     unsigned udp_max;
-    void (*limit)(const char *what, int errnum, void *user_data);
+    void (*problem)(const char *what, int errnum, void *user_data);
     void *user_data;
 } ForwardConfig;
 

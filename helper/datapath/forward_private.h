@@ -10,11 +10,13 @@
 
 /* Shared by forward.c (registry), forward_tcp.c and forward_udp.c. */
 
-/* What listeners of one -p share. @flows: connections or UDP clients now. */
+/* What listeners of one -p share. @flows: connections or UDP clients now. @parked: TCP listeners (Listener) that are not looked at
+ * until one of its connections ends, because it holds its share. */
 typedef struct Publication {
     uint32_t id;
     uint32_t max; /* 0: none of its own */
     unsigned flows;
+    GPtrArray *parked;
 } Publication;
 
 /* One listening socket. */
@@ -42,6 +44,7 @@ struct Forward {
     ForwardTcp *tcp;
     ForwardUdp *udp;
     ForwardCounters counters;
+    uint32_t next_number; /* of the next listener */
 };
 
 /*
@@ -51,12 +54,22 @@ struct Forward {
 unsigned forward_guest_addresses(const Forward *forward, const Listener *listener,
                                  sa_family_t family, NetAddr ret[2]);
 
+/* Did this process or the host run out of fds? Then the other family would fare no better. */
+bool forward_out_of_fds(int errnum);
+
 ForwardTcp *forward_tcp_new(Forward *forward, GMainContext *context, GError **error);
 void forward_tcp_free(ForwardTcp *tcp);
 int forward_tcp_listen(ForwardTcp *tcp, Listener *listener);
+void forward_tcp_unlisten(ForwardTcp *tcp, Listener *listener);
 
 ForwardUdp *forward_udp_new(Forward *forward, GMainContext *context, GError **error);
 void forward_udp_free(ForwardUdp *udp);
 int forward_udp_listen(ForwardUdp *udp, Listener *listener);
+void forward_udp_unlisten(ForwardUdp *udp, Listener *listener);
+
+/* Stops looking at a listener; it stays in the registry. */
+void forward_unwatch(Forward *forward, Listener *listener);
+/* A listening socket that is none any more (SOCK_DESTROY of ss(8)): unwatched, and said. */
+void forward_listener_lost(Listener *listener, int errnum);
 
 #endif

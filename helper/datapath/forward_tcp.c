@@ -7,9 +7,10 @@
  * Runs in:  the datapath, on the loop thread.
  * Trusts:   clients not at all: they may come in thousands and never speak.
  * Owns:     clients until they are joined.
- * Limits:   flows_max connections in all and max= of one publication. At flows_max, and when the process or the host runs out of
- *           fds, no listener is looked at until a connection ends or, for the latter, FORWARD_RETRY_US have passed:
- *           clients wait in the kernel's backlog, and nothing spins. At max= clients are reset.
+ * Limits:   flows_max connections in all, three quarters of that for one publication, and its max=. At flows_max, and
+ *           when the process or the host is out of fds, no listener is looked at until a connection ends or, for the
+ *           latter, FORWARD_RETRY_US have passed: clients wait in the kernel's backlog, and nothing spins. A publication
+ *           at its share has its own listeners parked likewise. At max= clients are reset.
  * States:   of one client: ASKED (waiting for the socket) -> CONNECTING (waiting for the guest's answer) -> joined.
  *           A refusal goes back to ASKED with the next address, or resets the client.
  */
@@ -17,6 +18,7 @@
 
 #include <errno.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "../fd.h"
@@ -43,6 +45,7 @@ typedef struct ForwardClient {
     ForwardTcp *tcp;
     Listener *listener;
     int fd;
+    PollerWatch client_watch; /* of fd: a client that gives up while the guest is silent */
     int guest_fd;
     PollerWatch watch; /* of guest_fd */
     uint64_t request;  /* to the process inside, 0 if none */
@@ -71,12 +74,28 @@ static void forward_tcp_retry(void *user_data)
     forward_tcp_update_pause(user_data, false);
 }
 
+static unsigned forward_tcp_share(const ForwardTcp *tcp)
+{
+    return MAX(tcp->forward->config.flows_max * 3 / 4, 1);
+}
+
+/* A connection of @publication has ended. */
+static void forward_tcp_release(ForwardTcp *tcp, Publication *publication)
+{
+    publication->flows--;
+    while (publication->parked->len > 0 && publication->flows < forward_tcp_share(tcp)) {
+        Listener *listener = g_ptr_array_index(publication->parked, publication->parked->len - 1);
+
+        g_ptr_array_set_size(publication->parked, (gint)publication->parked->len - 1);
+        (void)forward_tcp_listen(tcp,
+                                 listener); /* its place in the epoll set was free a moment ago */
+    }
+    forward_tcp_update_pause(tcp, false);
+}
+
 static void forward_relay_ended(void *relay_data, void *user_data)
 {
-    Publication *publication = relay_data;
-
-    publication->flows--;
-    forward_tcp_update_pause(user_data, false);
+    forward_tcp_release(user_data, relay_data);
 }
 
 /* @reset: the client gets RST; otherwise its fd has been handed over. */
@@ -86,13 +105,27 @@ static void forward_client_free(ForwardClient *client, bool reset)
 
     guestsock_cancel(tcp->forward->gs, client->request);
     poller_remove(tcp->clients, &client->watch);
+    poller_remove(tcp->clients, &client->client_watch);
     fd_close(client->guest_fd);
     g_queue_unlink(&tcp->joining, &client->link);
     if (reset) {
-        client->listener->publication->flows--;
         relay_reset(client->fd);
+        forward_tcp_release(tcp, client->listener->publication);
     }
     g_free(client);
+}
+
+/* Reset, or closed both ways: nobody waits for the guest's answer any more. What the client said before is still to be passed
+ * on, as it would reach a server that accepts late. */
+static void forward_client_left(uint32_t events, void *user_data)
+{
+    ForwardClient *client = user_data;
+    int queued = 0;
+
+    if ((events & (EPOLLERR | EPOLLHUP)) != 0 &&
+        (ioctl(client->fd, FIONREAD, &queued) < 0 || queued == 0)) {
+        forward_client_free(client, true);
+    }
 }
 
 static void forward_client_ask(ForwardClient *client);
@@ -101,18 +134,20 @@ static void forward_client_refused(ForwardClient *client, int errnum)
 {
     ForwardTcp *tcp = client->tcp;
 
+    if (forward_out_of_fds(errnum)) {
+        tcp->forward->counters.over_limit++;
+        tcp->forward->config.problem("limit reached: file descriptors", errnum,
+                                     tcp->forward->config.user_data);
+        forward_client_free(client, true);
+        forward_tcp_update_pause(tcp, true);
+        return;
+    }
     if (client->address_next < client->address_count) {
         forward_client_ask(client);
         return;
     }
-    if (errnum == EMFILE || errnum == ENFILE || errnum == ETOOMANYREFS) {
-        tcp->forward->counters.over_limit++;
-        tcp->forward->config.limit("file descriptors", errnum, tcp->forward->config.user_data);
-    } else {
-        tcp->forward->counters.refused++;
-    }
+    tcp->forward->counters.refused++;
     forward_client_free(client, true);
-    forward_tcp_update_pause(tcp, false);
 }
 
 static void forward_client_join(ForwardClient *client)
@@ -126,12 +161,11 @@ static void forward_client_join(ForwardClient *client)
     int fd = client->fd;
     int guest_fd;
 
-    poller_remove(tcp->clients, &client->watch);
     guest_fd = fd_steal(&client->guest_fd);
+    poller_remove(tcp->clients, &client->watch); /* before its fd moves to the relay's set */
     forward_client_free(client, false);
     if (relays_join(tcp->relays, fd, guest_fd, &key, idle_us, publication) != 0) {
-        publication->flows--;
-        forward_tcp_update_pause(tcp, false);
+        forward_tcp_release(tcp, publication);
     }
 }
 
@@ -193,7 +227,8 @@ static void forward_client_new(ForwardTcp *tcp, Listener *listener, int take_fd,
 
     if (publication->max != 0 && publication->flows >= publication->max) {
         forward->counters.over_limit++;
-        forward->config.limit("max= of a published port", 0, forward->config.user_data);
+        forward->config.problem("limit reached: max= of a published port", 0,
+                                forward->config.user_data);
         relay_reset(take_fd);
         return;
     }
@@ -208,6 +243,9 @@ static void forward_client_new(ForwardTcp *tcp, Listener *listener, int take_fd,
     g_queue_push_tail_link(&tcp->joining, &client->link);
     publication->flows++;
     forward->counters.accepted++;
+    /* If this fails the client's leaving is seen later, by the relay. */
+    (void)poller_add(tcp->clients, &client->client_watch, take_fd, EPOLLET, forward_client_left,
+                     client);
     client->address_count =
         forward_guest_addresses(forward, listener, client->peer.family, client->addresses);
     if (client->address_count == 0) {
@@ -215,6 +253,42 @@ static void forward_client_new(ForwardTcp *tcp, Listener *listener, int take_fd,
         return;
     }
     forward_client_ask(client);
+}
+
+/* accept(2): errors that belong to the one client that was next. Any other is the listener's own. */
+static bool forward_accept_transient(int errnum)
+{
+    static const int transient[] = {ECONNABORTED, EINTR,       EPROTO,       ENOPROTOOPT,
+                                    EHOSTDOWN,    ENONET,      EHOSTUNREACH, ENETDOWN,
+                                    EOPNOTSUPP,   ENETUNREACH, ETIMEDOUT,    EPERM};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(transient); i++) {
+        if (errnum == transient[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* False when no more is to be accepted now. */
+static bool forward_accept_failed(Listener *listener, int errnum)
+{
+    ForwardTcp *tcp = listener->forward->tcp;
+
+    if (errnum == EAGAIN) {
+        return false;
+    }
+    if (forward_out_of_fds(errnum)) {
+        listener->forward->config.problem("limit reached: file descriptors", errnum,
+                                          listener->forward->config.user_data);
+        forward_tcp_update_pause(tcp, true);
+        return false;
+    }
+    if (forward_accept_transient(errnum)) {
+        return true;
+    }
+    forward_listener_lost(listener, errnum);
+    return false;
 }
 
 static void forward_tcp_acceptable(uint32_t events, void *user_data)
@@ -226,19 +300,19 @@ static void forward_tcp_acceptable(uint32_t events, void *user_data)
     for (unsigned i = 0; i < FORWARD_ACCEPT_BUDGET && !tcp->paused; i++) {
         struct sockaddr_storage sa;
         socklen_t len = sizeof(sa);
-        int fd = accept4(listener->fd, (struct sockaddr *)&sa, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        int fd;
 
+        if (listener->publication->flows >= forward_tcp_share(tcp)) {
+            poller_remove(tcp->listeners, &listener->watch);
+            g_ptr_array_add(listener->publication->parked, listener);
+            return;
+        }
+        fd = accept4(listener->fd, (struct sockaddr *)&sa, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0) {
-            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-                listener->forward->config.limit("file descriptors", errno,
-                                                listener->forward->config.user_data);
-                forward_tcp_update_pause(tcp, true);
+            if (!forward_accept_failed(listener, errno)) {
                 return;
             }
-            if (errno == EAGAIN) {
-                return;
-            }
-            continue; /* ECONNABORTED and network errors of that one client (accept(2)) */
+            continue;
         }
         forward_client_new(tcp, listener, fd, &sa);
         forward_tcp_update_pause(tcp, false);
@@ -249,6 +323,12 @@ int forward_tcp_listen(ForwardTcp *tcp, Listener *listener)
 {
     return poller_add(tcp->listeners, &listener->watch, listener->fd, EPOLLIN,
                       forward_tcp_acceptable, listener);
+}
+
+void forward_tcp_unlisten(ForwardTcp *tcp, Listener *listener)
+{
+    poller_remove(tcp->listeners, &listener->watch);
+    (void)g_ptr_array_remove(listener->publication->parked, listener);
 }
 
 ForwardTcp *forward_tcp_new(Forward *forward, GMainContext *context, GError **error)

@@ -101,7 +101,8 @@ static void udp_flow_ask(UdpFlow *flow)
                                       flow->listener->guest_port, udp_flow_answered, flow);
 }
 
-static void udp_flow_hold(UdpFlow *flow, const void *data, size_t len)
+/* @first: before what waits already, as it came before it. */
+static void udp_flow_hold(UdpFlow *flow, const void *data, size_t len, bool first)
 {
     ForwardUdp *udp = flow->udp;
 
@@ -111,7 +112,11 @@ static void udp_flow_hold(UdpFlow *flow, const void *data, size_t len)
         return;
     }
     udp->pending_bytes += len;
-    g_queue_push_tail(&flow->pending, g_bytes_new(data, len));
+    if (first) {
+        g_queue_push_head(&flow->pending, g_bytes_new(data, len));
+    } else {
+        g_queue_push_tail(&flow->pending, g_bytes_new(data, len));
+    }
 }
 
 /* The guest's port is closed: the other address if there is one, else the end. False if the flow has ended. */
@@ -126,6 +131,13 @@ static bool udp_flow_refused(UdpFlow *flow)
     flow->udp->forward->counters.refused++;
     udp_flow_end(flow);
     return false;
+}
+
+/* Errors that cost one datagram. Any other stays: the socket was destroyed, or the guest's addresses have changed. */
+static bool udp_error_passes(int errnum)
+{
+    return errnum == EAGAIN || errnum == EINTR || errnum == ENOBUFS || errnum == ENOMEM ||
+           errnum == EMSGSIZE || errnum == EPERM;
 }
 
 static int udp_socket_error(int fd)
@@ -149,12 +161,16 @@ static bool udp_flow_send(UdpFlow *flow, const void *data, size_t len)
         failed = udp_socket_error(flow->fd);
     }
     if (failed == ECONNREFUSED) {
-        udp_flow_hold(flow, data, len); /* for the other family, if there is one */
+        udp_flow_hold(flow, data, len, true); /* for the other family, if there is one */
         return udp_flow_refused(flow);
     }
     if (failed != 0) {
         flow->udp->forward->counters.udp_dropped++;
-        return true;
+        if (udp_error_passes(failed)) {
+            return true;
+        }
+        udp_flow_end(flow); /* the client's next datagram begins anew */
+        return false;
     }
     flow->flow.bytes_in += len;
     return true;
@@ -214,6 +230,8 @@ static void udp_guest_readable(uint32_t events, void *user_data)
         if (got < 0) {
             if (errno == ECONNREFUSED) {
                 (void)udp_flow_refused(flow);
+            } else if (!udp_error_passes(errno)) {
+                udp_flow_end(flow);
             }
             return;
         }
@@ -234,6 +252,13 @@ static void udp_flow_answered(int fd, void *user_data)
     GBytes *datagram;
 
     flow->request = 0;
+    if (forward_out_of_fds(-fd)) {
+        flow->udp->forward->counters.over_limit++;
+        flow->udp->forward->config.problem("limit reached: file descriptors", -fd,
+                                           flow->udp->forward->config.user_data);
+        udp_flow_end(flow);
+        return;
+    }
     if (fd < 0 ||
         poller_add(flow->udp->poller, &flow->watch, fd, EPOLLIN, udp_guest_readable, flow) != 0) {
         fd_close(fd);
@@ -265,7 +290,8 @@ static UdpFlow *udp_flow_new(ForwardUdp *udp, Listener *listener, const FlowKey 
     if (listener->publication->max != 0 &&
         listener->publication->flows >= listener->publication->max) {
         forward->counters.over_limit++;
-        forward->config.limit("max= of a published port", 0, forward->config.user_data);
+        forward->config.problem("limit reached: max= of a published port", 0,
+                                forward->config.user_data);
         return NULL;
     }
     flow = g_new0(UdpFlow, 1);
@@ -301,12 +327,15 @@ static NetAddr udp_local_address(struct msghdr *header)
 
             memcpy(&info, CMSG_DATA(cmsg), sizeof(info));
             local.family = AF_INET;
-            local.v4 = info.ipi_addr;
+            local.v4 =
+                info.ipi_spec_dst; /* of a broadcast: our address it came to, which can be a source */
         } else if (cmsg->cmsg_level == IPPROTO_IPV6 && cmsg->cmsg_type == IPV6_PKTINFO) {
             struct in6_pktinfo info;
 
             memcpy(&info, CMSG_DATA(cmsg), sizeof(info));
-            local.family = AF_INET6;
+            local.family = IN6_IS_ADDR_MULTICAST(&info.ipi6_addr)
+                               ? AF_UNSPEC
+                               : AF_INET6; /* no source of a reply */
             local.v6 = info.ipi6_addr;
         }
     }
@@ -338,7 +367,7 @@ static void udp_datagram(ForwardUdp *udp, Listener *listener, struct msghdr *hea
     if (flow == NULL) {
         udp->forward->counters.udp_dropped++;
     } else if (flow->fd < 0) {
-        udp_flow_hold(flow, udp->buffer, len);
+        udp_flow_hold(flow, udp->buffer, len, false);
     } else {
         (void)udp_flow_send(flow, udp->buffer, len);
     }
@@ -349,7 +378,6 @@ static void udp_listener_readable(uint32_t events, void *user_data)
     Listener *listener = user_data;
     ForwardUdp *udp = listener->forward->udp;
 
-    (void)events;
     for (unsigned i = 0; i < UDP_BUDGET; i++) {
         struct sockaddr_storage client;
         char control[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(struct in_pktinfo))]
@@ -367,6 +395,10 @@ static void udp_listener_readable(uint32_t events, void *user_data)
             if (errno == EAGAIN) {
                 return;
             }
+            if ((events & EPOLLHUP) != 0) {
+                forward_listener_lost(listener, errno); /* destroyed: reading would fail for ever */
+                return;
+            }
             continue; /* an ICMP error about an earlier reply (udp(7)); reading clears it */
         }
         udp_datagram(udp, listener, &header, (size_t)got);
@@ -377,6 +409,11 @@ int forward_udp_listen(ForwardUdp *udp, Listener *listener)
 {
     return poller_add(udp->poller, &listener->watch, listener->fd, EPOLLIN, udp_listener_readable,
                       listener);
+}
+
+void forward_udp_unlisten(ForwardUdp *udp, Listener *listener)
+{
+    poller_remove(udp->poller, &listener->watch);
 }
 
 ForwardUdp *forward_udp_new(Forward *forward, GMainContext *context, GError **error)

@@ -22,6 +22,8 @@
 #define GUESTSOCK_WINDOW 32
 
 typedef struct GuestSockWait {
+    GList link; /* in unsent */
+    bool sent;
     MessageSocketRequest request;
     GuestSockFunc done; /* NULL: cancelled */
     void *user_data;
@@ -53,17 +55,15 @@ static void guestsock_finish(GuestSock *gs, GuestSockWait *wait, int fd)
 static void guestsock_pump(GuestSock *gs)
 {
     while (!gs->broken && gs->sent < GUESTSOCK_WINDOW && !g_queue_is_empty(&gs->unsent)) {
-        GuestSockWait *wait = g_queue_pop_head(&gs->unsent);
+        GuestSockWait *wait = g_queue_peek_head(&gs->unsent);
 
-        if (wait->done == NULL) {
-            (void)g_hash_table_remove(gs->waiting, &wait->request.id);
-            continue;
-        }
         if (message_send(gs->sock, &wait->request, NULL, 0) != 0) {
             /* It has ended; so will we, as soon as the supervisor has seen it. */
             gs->broken = true;
             return;
         }
+        g_queue_unlink(&gs->unsent, &wait->link);
+        wait->sent = true;
         gs->sent++;
     }
 }
@@ -130,8 +130,7 @@ void guestsock_free(GuestSock *gs)
     }
     g_source_destroy(gs->source);
     g_source_unref(gs->source);
-    g_queue_clear(&gs->unsent);
-    g_hash_table_unref(gs->waiting);
+    g_hash_table_unref(gs->waiting); /* the links of unsent are in them */
     (void)close(gs->sock);
     g_free(gs);
 }
@@ -150,7 +149,8 @@ uint64_t guestsock_request(GuestSock *gs, bool udp, const NetAddr *addr, uint16_
     wait->done = done;
     wait->user_data = user_data;
     (void)g_hash_table_insert(gs->waiting, &wait->request.id, wait);
-    g_queue_push_tail(&gs->unsent, wait);
+    wait->link.data = wait;
+    g_queue_push_tail_link(&gs->unsent, &wait->link);
     guestsock_pump(gs);
     return id;
 }
@@ -159,7 +159,13 @@ void guestsock_cancel(GuestSock *gs, uint64_t id)
 {
     GuestSockWait *wait = id == 0 ? NULL : g_hash_table_lookup(gs->waiting, &id);
 
-    if (wait != NULL) {
-        wait->done = NULL;
+    if (wait == NULL) {
+        return;
     }
+    if (wait->sent) {
+        wait->done = NULL; /* its reply is still to come */
+        return;
+    }
+    g_queue_unlink(&gs->unsent, &wait->link);
+    (void)g_hash_table_remove(gs->waiting, &id);
 }

@@ -41,6 +41,7 @@ struct Nat {
     GPtrArray *polls;    /* NatPoll or NULL, indexed by fd */
     GPtrArray *active;   /* the same NatPolls, in no order */
     GHashTable *sockets; /* fds libslirp has registered */
+    bool in_rst;         /* libslirp is looking at a RST of the guest */
     uint64_t round;
     int64_t clock_us; /* when libslirp last renewed its clock */
     int64_t due_us;   /* when it wants to be called even without an event, or -1 */
@@ -125,6 +126,11 @@ static void nat_unregister_poll_fd(int fd, void *opaque)
 {
     Nat *nat = opaque;
 
+    if (nat->in_rst) {
+        struct linger hard = {.l_onoff = 1, .l_linger = 0};
+
+        (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+    }
     (void)g_hash_table_remove(nat->sockets, GINT_TO_POINTER(fd));
     nat_poll_drop(nat, fd);
 }
@@ -358,7 +364,12 @@ void nat_free(Nat *nat)
     g_free(nat);
 }
 
-void nat_input(Nat *nat, const uint8_t *frame, size_t len)
+unsigned nat_sockets(const Nat *nat)
+{
+    return g_hash_table_size(nat->sockets);
+}
+
+void nat_input(Nat *nat, const uint8_t *frame, size_t len, bool is_rst)
 {
     int64_t now = g_get_monotonic_time();
 
@@ -366,7 +377,9 @@ void nat_input(Nat *nat, const uint8_t *frame, size_t len)
         nat->clock_us = now;
         slirp_pollfds_poll(nat->slirp, 0, nat_no_revents, nat);
     }
+    nat->in_rst = is_rst;
     slirp_input(nat->slirp, frame, (int)len);
+    nat->in_rst = false;
 }
 
 static bool nat_socket_matches(int fd, const NetAddr *local, uint16_t local_port, uint16_t to_port)

@@ -33,8 +33,12 @@ Nat *nat_new(const Settings *settings, unsigned mtu, bool ipv6, GMainContext *co
 void nat_free(Nat *nat);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Nat, nat_free)
 
-/* One frame that the gate let through. */
-void nat_input(Nat *nat, const uint8_t *frame, size_t len);
+/* One frame that the gate let through. @is_rst: a TCP segment with RST: what libslirp closes for it, it closes with RST too,
+ * or a server would take an aborted upload for a whole one. */
+void nat_input(Nat *nat, const uint8_t *frame, size_t len, bool is_rst);
+
+/* Sockets libslirp holds now. It has no limit of its own, and a TCP connection may cost 256 KiB. */
+unsigned nat_sockets(const Nat *nat);
 
 /* Has libslirp a socket with this local address, connected to a loopback port @to_port? Ports in host byte order. */
 bool nat_owns_local(const Nat *nat, const NetAddr *local, uint16_t local_port, uint16_t to_port);

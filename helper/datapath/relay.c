@@ -14,7 +14,9 @@
  *           COPY    nothing held; recv and send              -> SPLICE, ENDING
  *           SPLICE  a pipe, maybe with bytes                 -> COPY when empty and the source has no more
  *           ENDING  the source sent FIN; what is held is passed on, then shutdown(SHUT_WR) -> DONE
- *           DONE    nothing left to do; both DONE ends the relay. Any RST or error resets both sockets at once.
+ *           DONE    nothing left to do; both DONE ends the relay.
+ *           A side that was reset (FAILED) is read out first, as its peer's data came before its RST; then both
+ *           sockets are reset.
  * Events:   edge-triggered: readable and writable are remembered until recv, send or splice says EAGAIN.
  */
 #include "config.h"
@@ -34,6 +36,10 @@
 #define RELAY_BUDGET (1024 * 1024)
 /* Spare pipes kept open; more are closed when given back. */
 #define RELAY_PIPES_SPARE 8
+/* Pipes of all sandboxes of a user draw on one budget (pipe(7): pipe-user-pages-soft, 1,024 of the usual size); beyond it
+ * they get a page or two, which is worse than none. */
+#define RELAY_PIPES_MAX     256
+#define RELAY_PIPE_RETRY_US G_USEC_PER_SEC
 
 typedef struct RelayPipe {
     int read_fd;
@@ -44,6 +50,8 @@ typedef struct RelaySide {
     int fd;
     bool readable;
     bool writable;
+    bool
+        failed; /* reset by its peer: what it sent before is still to be read, nothing can be sent to it */
     PollerWatch watch;
     struct Relay *relay;
 } RelaySide;
@@ -79,6 +87,7 @@ struct Relays {
     GArray *spare; /* RelayPipe */
     unsigned pipes;
     unsigned pipes_max;
+    int64_t pipes_retry_us; /* no new pipes before */
     RelayEndFunc ended;
     void *user_data;
     uint8_t buffer[RELAY_BUFFER];
@@ -101,7 +110,14 @@ static bool relay_pipe_get(Relays *relays, RelayPipe *ret)
         g_array_set_size(relays->spare, relays->spare->len - 1);
         return true;
     }
-    if (relays->pipes >= relays->pipes_max || pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0) {
+    if (relays->pipes >= relays->pipes_max || g_get_monotonic_time() < relays->pipes_retry_us ||
+        pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0) {
+        return false;
+    }
+    if (fcntl(fds[0], F_GETPIPE_SZ) < RELAY_BUFFER) {
+        relays->pipes_retry_us = g_get_monotonic_time() + RELAY_PIPE_RETRY_US;
+        fd_close(fds[0]);
+        fd_close(fds[1]);
         return false;
     }
     relays->pipes++;
@@ -174,15 +190,26 @@ static void relay_flow_ended(Flow *flow, FlowEnd why, void *user_data)
     }
 }
 
-/* -1: an error that ends the relay; 0: cannot go on now; 1: did something. */
+/* The sink took nothing, for errno. One that was reset may still have something to say: it is read out before the end. */
+static int relay_sink_refused(RelayDirection *dir)
+{
+    if (errno == EAGAIN) {
+        dir->sink->writable = false;
+    } else if (errno != EINTR) {
+        dir->sink->failed = true;
+        dir->sink->readable = true;
+    }
+    return 0;
+}
+
+/* -1: the source was reset and is read out, which ends the relay; 0: cannot go on now; 1: did something. */
 static int relay_drain_spill(RelayDirection *dir)
 {
     ssize_t sent =
         send(dir->sink->fd, dir->spill + dir->spilled, dir->held, MSG_NOSIGNAL | MSG_DONTWAIT);
 
     if (sent < 0) {
-        dir->sink->writable = errno != EAGAIN;
-        return errno == EAGAIN || errno == EINTR ? 0 : -1;
+        return relay_sink_refused(dir);
     }
     dir->spilled += (size_t)sent;
     dir->held -= (size_t)sent;
@@ -198,8 +225,7 @@ static int relay_drain_pipe(RelayDirection *dir, size_t *moved)
                           SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 
     if (sent < 0) {
-        dir->sink->writable = errno != EAGAIN;
-        return errno == EAGAIN || errno == EINTR ? 0 : -1;
+        return relay_sink_refused(dir);
     }
     dir->held -= (size_t)sent;
     *moved += (size_t)sent;
@@ -216,10 +242,13 @@ static int relay_fill_pipe(Relays *relays, RelayDirection *dir)
         if (errno != EAGAIN) {
             return errno == EINTR ? 0 : -1;
         }
-        /* The pipe is empty, so it is the source that has nothing: back to copying, the pipe to the pool. */
-        dir->source->readable = false;
+        /* The pipe is empty, so the source has nothing, or stands at urgent data, where splice(2) stops and recv(2) goes on:
+         * back to copying, which tells. */
         relay_pipe_put(relays, dir);
-        return 0;
+        return 1;
+    }
+    if (got == 0 && dir->source->failed) {
+        return -1;
     }
     dir->ending = got == 0;
     dir->held = (size_t)got;
@@ -236,7 +265,7 @@ static void relay_hold(Relays *relays, RelayDirection *dir, const uint8_t *data,
             dir->held = len;
             return;
         }
-        /* A pipe shrunk by the user's limit (pipe(7), pipe-user-pages-soft) took a part, or nothing: closed with it. */
+        /* It took a part, or nothing: closed with it. */
         dir->held = 1;
         relay_pipe_put(relays, dir);
     }
@@ -254,19 +283,22 @@ static int relay_copy(Relays *relays, RelayDirection *dir, size_t *moved)
         dir->source->readable = errno != EAGAIN;
         return errno == EAGAIN || errno == EINTR ? 0 : -1;
     }
+    if (got == 0 && dir->source->failed) {
+        return -1; /* a RST whose errno somebody else has fetched */
+    }
     if (got == 0) {
         dir->ending = true;
         return 1;
     }
     sent = send(dir->sink->fd, relays->buffer, (size_t)got, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0) {
-        if (errno != EAGAIN && errno != EINTR) {
-            return -1;
-        }
-        dir->sink->writable = errno != EAGAIN;
+        (void)relay_sink_refused(dir);
         sent = 0;
     }
     *moved += (size_t)sent;
+    if (dir->sink->failed) {
+        return 0;
+    }
     if (sent < got) {
         relay_hold(relays, dir, relays->buffer + sent, (size_t)(got - sent));
     } else if (got == RELAY_BUFFER) {
@@ -278,8 +310,12 @@ static int relay_copy(Relays *relays, RelayDirection *dir, size_t *moved)
 /* One step of one direction. */
 static int relay_step(Relays *relays, RelayDirection *dir, size_t *moved)
 {
+    /* Nobody is left to read what this direction carries. */
+    if (dir->sink->failed) {
+        return dir->source->failed ? -1 : 0;
+    }
     if (dir->done) {
-        return 0;
+        return dir->source->failed ? -1 : 0;
     }
     if (dir->held > 0) {
         if (!dir->sink->writable) {
@@ -337,6 +373,10 @@ static void relay_pump(Relay *relay)
         !relay_pump_direction(relay, &relay->out, &relay->flow.bytes_out)) {
         return;
     }
+    /* That sending to the client failed has only now come out: what it sent before is to be read. */
+    if (relay->client.failed && !relay_pump_direction(relay, &relay->in, &relay->flow.bytes_in)) {
+        return;
+    }
     if (relay->in.done && relay->out.done) {
         relay_end(relay, false);
         return;
@@ -344,23 +384,11 @@ static void relay_pump(Relay *relay)
     flow_touch(relay->relays->flows, &relay->flow);
 }
 
-static bool relay_side_failed(const RelaySide *side)
-{
-    int failed = 0;
-    socklen_t len = sizeof(failed);
-
-    return getsockopt(side->fd, SOL_SOCKET, SO_ERROR, &failed, &len) < 0 || failed != 0;
-}
-
 static void relay_event(uint32_t events, void *user_data)
 {
     RelaySide *side = user_data;
 
-    /* A RST that comes when our reader is done already shows here alone. */
-    if ((events & EPOLLERR) != 0 && relay_side_failed(side)) {
-        relay_end(side->relay, true);
-        return;
-    }
+    side->failed |= (events & EPOLLERR) != 0;
     side->readable |= (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) != 0;
     side->writable |= (events & (EPOLLOUT | EPOLLHUP)) != 0;
     relay_pump(side->relay);
@@ -405,7 +433,7 @@ Relays *relays_new(GMainContext *context, unsigned pipes_max, RelayEndFunc ended
     relays->poller = poller;
     relays->flows = flow_table_new(context, G_MAXUINT, relay_flow_ended, relays);
     relays->spare = g_array_new(FALSE, FALSE, sizeof(RelayPipe));
-    relays->pipes_max = pipes_max;
+    relays->pipes_max = MIN(pipes_max, RELAY_PIPES_MAX);
     relays->ended = ended;
     relays->user_data = user_data;
     g_queue_init(&relays->queue);

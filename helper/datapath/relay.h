@@ -16,7 +16,7 @@ typedef struct Relays Relays;
 /* A relay has ended and both its sockets are closed. */
 typedef void (*RelayEndFunc)(void *relay_data, void *user_data);
 
-/* @pipes_max: pipes at most in use at once; beyond that bytes are copied. */
+/* @pipes_max: pipes at most in use at once (256 in any case); beyond that bytes are copied. */
 Relays *relays_new(GMainContext *context, unsigned pipes_max, RelayEndFunc ended, void *user_data,
                    GError **error);
 void relays_free(Relays *relays);

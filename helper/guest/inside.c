@@ -116,8 +116,11 @@ static int inside_connect(const MessageSocketRequest *request)
     }
     if (!request->udp) {
         int one = 1;
+        int syns = 3;
 
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+        /* A guest that drops the SYN (a full queue, a firewall) is given 15 s, not two minutes: a client waits. */
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_SYNCNT, &syns, sizeof(syns));
     }
     if (connect(fd, (const struct sockaddr *)&sa, len) < 0 && errno != EINPROGRESS) {
         return -errno;
@@ -125,8 +128,28 @@ static int inside_connect(const MessageSocketRequest *request)
     return fd_steal(&fd);
 }
 
-/* False when the datapath has gone. */
-static bool inside_serve(const Inside *inside)
+/* Waits for room if the datapath is slow to read. 0 or -errno. */
+static int inside_reply(const Inside *inside, const MessageSocketReply *reply, const int *fd,
+                        size_t count)
+{
+    int failed;
+
+    while ((failed = message_send(inside->datapath, reply, fd, count)) == -EAGAIN) {
+        struct pollfd fds[2] = {{.fd = inside->datapath, .events = POLLOUT},
+                                {.fd = inside->supervisor}};
+
+        if (poll(fds, 2, -1) < 0 && errno != EINTR) {
+            return -errno;
+        }
+        if (fds[1].revents != 0) {
+            return -EPIPE;
+        }
+    }
+    return failed;
+}
+
+/* 1; 0 when the datapath has gone; -errno for what cannot go on: a message that is none, or a reply that cannot be sent. */
+static int inside_serve(const Inside *inside)
 {
     Message message;
     MessageSocketReply reply = {.type = MESSAGE_SOCKET_REPLY};
@@ -136,22 +159,27 @@ static bool inside_serve(const Inside *inside)
     FD_AUTO fd = -1;
 
     if (got == -EAGAIN) {
-        return true;
+        return 1;
     }
-    if (got != 1 || message.type != MESSAGE_SOCKET_REQUEST) {
-        return false;
+    if (got != 1) {
+        return got;
+    }
+    if (message.type != MESSAGE_SOCKET_REQUEST) {
+        return -EBADMSG;
     }
     fd = inside_connect(&message.socket_request);
     reply.id = message.socket_request.id;
     reply.errnum = fd < 0 ? -fd : 0;
-    got = message_send(inside->datapath, &reply, &fd, fd < 0 ? 0 : 1);
+    got = inside_reply(inside, &reply, &fd, fd < 0 ? 0 : 1);
     if (got == -ETOOMANYREFS && fd >= 0) {
         /* Too many fds of this user in flight: say so without one. */
         reply.errnum = ETOOMANYREFS;
-        got = message_send(inside->datapath, &reply, NULL, 0);
+        got = inside_reply(inside, &reply, NULL, 0);
     }
-    /* The datapath never has more requests under way than replies fit in its queue, so EAGAIN does not happen. */
-    return got == 0;
+    if (got == -EPIPE || got == -ECONNRESET) {
+        return 0;
+    }
+    return got == 0 ? 1 : got;
 }
 
 static void inside_loop(const Inside *inside)
@@ -160,6 +188,8 @@ static void inside_loop(const Inside *inside)
                             {.fd = inside->datapath, .events = POLLIN}};
 
     for (;;) {
+        int served = 1;
+
         if (poll(fds, 2, -1) < 0 && errno != EINTR) {
             return;
         }
@@ -167,7 +197,13 @@ static void inside_loop(const Inside *inside)
         if (fds[0].revents != 0) {
             return;
         }
-        if (fds[1].revents != 0 && !inside_serve(inside)) {
+        if (fds[1].revents != 0) {
+            served = inside_serve(inside);
+        }
+        if (served < 0) {
+            return; /* rather than being deaf in secret: the supervisor reports our end */
+        }
+        if (served == 0) {
             /* The supervisor sees the datapath's end itself and will end us. */
             fds[1].fd = -1;
         }

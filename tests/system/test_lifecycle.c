@@ -161,14 +161,14 @@ LAB_TEST(lifecycle, parents_end_during_the_start_ends_all_of_it)
     const LabRawSetup setup = {.behind_parent = true};
     g_autofree char *before = lab_traces(lab);
 
-    for (int delay_us = 0; delay_us < 30000; delay_us += 2000) {
+    for (int delay_us = 0; delay_us < LAB_MS(30000); delay_us += LAB_MS(2000)) {
         LabRaw *raw = lab_raw_line(lab, &setup, "-p 8080:80 %d", (int)lab_pid(lab, LAB_GUEST));
 
         g_usleep((gulong)delay_us);
         lab_raw_parent_end(raw);
         /* A parent that is gone before main() looks for it cannot be told from another one. */
         if (lab_raw_await(raw, SALLYPORT_EVENT_EXIT, LAB_MS(END_MS)) == NULL) {
-            LAB_CHECK(delay_us < 10000, "no end after %d us", delay_us);
+            LAB_CHECK(delay_us < LAB_MS(10000), "no end after %d us", delay_us);
             LAB_ASSERT_CALL(kill(lab_raw_pid(raw), SIGTERM));
         }
         (void)lab_raw_wait(raw, LAB_MS(END_MS));

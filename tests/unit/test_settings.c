@@ -523,7 +523,7 @@ Test(settings, all_faults_are_told_at_once_and_report_fd_and_level_are_still_goo
     static const char *const texts[] = {
         "unrecognized option '--wrong'",
         "no guest: want one PID, --netns, --netns-fd or -- COMMAND",
-        "--ifname a/b: " IFNAME_CAUSE,
+        ("--ifname a/b: " IFNAME_CAUSE),
         "--mtu 1: want a number from 68 to 65521",
         "--cidr x: 'x' is not a network of the form 10.0.2.0/24",
         "--allow y: 'y' is none of host-loopback, host, link-local, metadata",

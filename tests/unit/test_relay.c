@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * test_relay.c - bytes, ends and resets between two TCP connections
+ *
+ * Does:     joins real connections over loopback and plays both far ends.
+ * Not here: slow readers, missing pipes and fds, many relays (test_relay_limits.c).
+ */
+#include "config.h"
+
+#include "datapath/relay.h"
+
+#include "relayfixture.h"
+
+#define MIB (1024 * 1024)
+
+Test(relay, small_messages_go_both_ways_at_once)
+{
+    Fixture fix;
+    Line line;
+
+    fixture_begin(&fix, 16);
+    line_begin(&line, &fix, 0, 0);
+    for (size_t i = 0; i < 200; i++) {
+        Stream streams[] = {
+            {.from = line.client, .to = line.guest, .total = i + 1, .chunk = 4096},
+            {.from = line.guest, .to = line.client, .total = 200 - i, .chunk = 4096},
+        };
+
+        streams_run(&fix, streams, 2);
+    }
+    cr_expect_eq(relays_count(fix.relays), 1);
+    cr_expect_eq(fix.ends, 0);
+    line_end(&line);
+    LOOP_AWAIT(fix.context, fix.ends == 1);
+    fixture_end(&fix);
+}
+
+Test(relay, bytes_that_came_before_the_join_are_not_missed)
+{
+    Fixture fix;
+    int client[2];
+    int guest[2];
+    FlowKey key;
+    Stream stream;
+
+    fixture_begin(&fix, 16);
+    key = fixture_key(&fix);
+    fixture_connect(&fix, client, 0);
+    fixture_connect(&fix, guest, 0);
+    stream = (Stream){.from = client[0], .to = guest[0], .total = 5, .chunk = 5};
+    stream_write(&stream);
+    (void)shutdown(client[0], SHUT_WR);
+    cr_assert_eq(relays_join(fix.relays, client[1], guest[1], &key, 0, NULL), 0);
+    streams_run(&fix, &stream, 1);
+    cr_expect_eq(fixture_end_of(&fix, guest[0]), 0);
+    (void)close(client[0]);
+    (void)close(guest[0]);
+    fixture_end(&fix);
+}
+
+Test(relay, bulk_goes_each_way_and_both_ways)
+{
+    static const struct {
+        size_t in;
+        size_t out;
+    } rows[] = {{32 * MIB, 0}, {0, 32 * MIB}, {16 * MIB, 16 * MIB + 12345}};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        Fixture fix;
+        Line line;
+        Stream streams[2];
+
+        fixture_begin(&fix, 16);
+        line_begin(&line, &fix, 0, 0);
+        streams[0] =
+            (Stream){.from = line.client, .to = line.guest, .total = rows[i].in, .chunk = 32768};
+        streams[1] =
+            (Stream){.from = line.guest, .to = line.client, .total = rows[i].out, .chunk = 32768};
+        streams_run(&fix, streams, 2);
+        line_end(&line);
+        LOOP_AWAIT(fix.context, fix.ends == 1);
+        fixture_end(&fix);
+    }
+}
+
+Test(relay, single_bytes_arrive_in_order)
+{
+    Fixture fix;
+    Line line;
+    Stream streams[2];
+
+    fixture_begin(&fix, 16);
+    line_begin(&line, &fix, 0, 0);
+    streams[0] = (Stream){.from = line.client, .to = line.guest, .total = 3000, .chunk = 1};
+    streams[1] = (Stream){.from = line.guest, .to = line.client, .total = 3000, .chunk = 1};
+    streams_run(&fix, streams, 2);
+    line_end(&line);
+    fixture_end(&fix);
+}
+
+Test(relay, each_side_may_close_its_half_and_still_be_answered)
+{
+    for (int way = 0; way < 2; way++) {
+        Fixture fix;
+        Line line;
+        int early;
+        int late;
+        Stream stream;
+
+        fixture_begin(&fix, 16);
+        line_begin(&line, &fix, 0, 0);
+        early = way == 0 ? line.client : line.guest;
+        late = way == 0 ? line.guest : line.client;
+        stream = (Stream){.from = early, .to = late, .total = 100000, .chunk = 32768};
+        streams_run(&fix, &stream, 1);
+        cr_assert_eq(shutdown(early, SHUT_WR), 0);
+        cr_expect_eq(fixture_end_of(&fix, late), 0);
+        cr_expect_eq(relays_count(fix.relays), 1);
+        stream = (Stream){.from = late, .to = early, .total = 4 * MIB, .chunk = 32768};
+        streams_run(&fix, &stream, 1);
+        cr_assert_eq(shutdown(late, SHUT_WR), 0);
+        cr_expect_eq(fixture_end_of(&fix, early), 0);
+        LOOP_AWAIT(fix.context, fix.ends == 1);
+        cr_expect_eq(fix.last_data, &line);
+        cr_expect_eq(relays_count(fix.relays), 0);
+        line_end(&line);
+        fixture_end(&fix);
+    }
+}
+
+Test(relay, fin_comes_behind_the_last_byte)
+{
+    Fixture fix;
+    Line line;
+    Stream stream;
+
+    fixture_begin(&fix, 16);
+    line_begin(&line, &fix, 0, 0);
+    stream = (Stream){.from = line.client, .to = line.guest, .total = MIB, .chunk = 32768};
+    while (stream.written < stream.total) {
+        stream_write(&stream);
+        (void)g_main_context_iteration(fix.context, FALSE);
+        if (stream.total - stream.written > MIB / 2) {
+            continue;
+        }
+        stream_read(&stream);
+    }
+    cr_assert_eq(shutdown(line.client, SHUT_WR), 0);
+    streams_run(&fix, &stream, 1);
+    cr_expect_eq(fixture_end_of(&fix, line.guest), 0);
+    line_end(&line);
+    fixture_end(&fix);
+}
+
+Test(relay, reset_of_each_side_is_the_others_econnreset)
+{
+    for (int way = 0; way < 4; way++) {
+        Fixture fix;
+        Line line;
+        int early;
+        int late;
+
+        fixture_begin(&fix, 16);
+        line_begin(&line, &fix, 0, 0);
+        early = way % 2 == 0 ? line.client : line.guest;
+        late = way % 2 == 0 ? line.guest : line.client;
+        loop_drain(fix.context);
+        if (way >= 2) { /* the other has said all it had to say */
+            cr_assert_eq(shutdown(late, SHUT_WR), 0);
+            cr_expect_eq(fixture_end_of(&fix, early), 0);
+        }
+        relay_reset(early);
+        cr_expect_eq(fixture_end_of(&fix, late), -ECONNRESET, "way %d", way);
+        LOOP_AWAIT(fix.context, fix.ends == 1);
+        cr_expect_eq(relays_count(fix.relays), 0);
+        (void)close(late);
+        fixture_end(&fix);
+    }
+}
+
+Test(relay, writing_to_a_reader_that_closed_ends_the_relay_and_the_writer_learns_it)
+{
+    Fixture fix;
+    Line line;
+    Stream stream;
+    gint64 deadline = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
+
+    fixture_begin(&fix, 16);
+    line_begin(&line, &fix, 0, 0);
+    (void)close(line.guest);
+    stream = (Stream){.from = line.client, .to = line.client, .total = SIZE_MAX, .chunk = 32768};
+    while (fix.ends == 0 && g_get_monotonic_time() < deadline) {
+        stream_write(&stream);
+        (void)g_main_context_iteration(fix.context, FALSE);
+    }
+    cr_expect_eq(fix.ends, 1);
+    /* The FIN came first, so the reset after it is EPIPE (net/ipv4/tcp_input.c: tcp_reset()). */
+    cr_expect_lt(send(line.client, "x", 1, MSG_NOSIGNAL), 0);
+    cr_expect_eq(errno, EPIPE);
+    (void)close(line.client);
+    fixture_end(&fix);
+}
+
+Test(relay, idle_relay_is_reset_on_both_sides)
+{
+    Fixture fix;
+    Line line;
+    gint64 began = g_get_monotonic_time();
+
+    fixture_begin(&fix, 16);
+    line_begin(&line, &fix, 200000, 0);
+    LOOP_AWAIT(fix.context, fix.ends == 1);
+    cr_expect_geq(g_get_monotonic_time() - began, 200000);
+    cr_expect_eq(fixture_end_of(&fix, line.client), -ECONNRESET);
+    cr_expect_eq(fixture_end_of(&fix, line.guest), -ECONNRESET);
+    cr_expect_eq(fix.last_data, &line);
+    line_end(&line);
+    fixture_end(&fix);
+}
+
+Test(relay, bytes_of_either_side_keep_a_relay_from_being_idle)
+{
+    Fixture fix;
+    Line line;
+
+    fixture_begin(&fix, 16);
+    line_begin(&line, &fix, 300000, 0);
+    for (int i = 0; i < 8; i++) {
+        Stream stream = {.from = i % 2 == 0 ? line.client : line.guest,
+                         .to = i % 2 == 0 ? line.guest : line.client,
+                         .total = 1,
+                         .chunk = 1};
+
+        loop_run_ms(fix.context, 100);
+        streams_run(&fix, &stream, 1);
+    }
+    cr_expect_eq(fix.ends, 0);
+    line_end(&line);
+    fixture_end(&fix);
+}
+
+Test(relay, idle_relay_lets_the_process_sleep)
+{
+    Fixture fix;
+    Line line;
+
+    fixture_begin(&fix, 16);
+    line_begin(&line, &fix, 0, 0);
+    loop_run_ms(fix.context, 50);
+    cr_expect_not(g_main_context_pending(fix.context));
+    cr_expect_eq(loop_timeout_ms(fix.context), -1);
+    line_end(&line);
+    fixture_end(&fix);
+}
+
+Test(relay, freed_relays_reset_both_sides_without_a_call)
+{
+    Fixture fix;
+    Line line;
+
+    fixture_begin(&fix, 16);
+    line_begin(&line, &fix, 0, 0);
+    loop_drain(fix.context);
+    relays_free(fix.relays);
+    fix.relays = NULL;
+    cr_expect_eq(fix.ends, 0);
+    cr_expect_eq(fixture_end_of(&fix, line.client), -ECONNRESET);
+    cr_expect_eq(fixture_end_of(&fix, line.guest), -ECONNRESET);
+    line_end(&line);
+    fixture_end(&fix);
+}
+
+Test(relay, join_that_fails_resets_both_and_calls_nobody)
+{
+    Fixture fix;
+    int client[2];
+    FlowKey key;
+    int file = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+
+    fixture_begin(&fix, 16);
+    key = fixture_key(&fix);
+    fixture_connect(&fix, client, 0);
+    cr_expect_eq(relays_join(fix.relays, client[1], file, &key, 0, NULL), -EPERM);
+    cr_expect_eq(relays_count(fix.relays), 0);
+    cr_expect_eq(fix.ends, 0);
+    cr_expect_eq(fcntl(file, F_GETFD), -1, "consumed whatever happens");
+    cr_expect_eq(fixture_end_of(&fix, client[0]), -ECONNRESET);
+    (void)close(client[0]);
+    fixture_end(&fix);
+}

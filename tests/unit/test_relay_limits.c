@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * test_relay_limits.c - relays whose readers are slow, or whose pipes and fds run out
+ *
+ * Does:     as test_relay.c, with small buffers, without pipes, at RLIMIT_NOFILE, and with many at once.
+ */
+#include "config.h"
+
+#include "datapath/relay.h"
+
+#include <stdio.h>
+
+#include "relayfixture.h"
+
+#define MIB (1024 * 1024)
+
+/* KiB of memory in use (VmRSS of proc(5)). */
+static long memory_kib(void)
+{
+    g_autofree char *status = NULL;
+    const char *at;
+    long kib = -1;
+
+    cr_assert(g_file_get_contents("/proc/self/status", &status, NULL, NULL));
+    at = strstr(status, "VmRSS:");
+    cr_assert_not_null(at);
+    cr_assert_eq(sscanf(at, "VmRSS: %ld", &kib), 1);
+    return kib;
+}
+
+/* Writes until nothing more is taken for a while. */
+static void stream_fill(Fixture *fix, Stream *stream)
+{
+    unsigned vain = 0;
+
+    while (vain < 200) {
+        size_t before = stream->written;
+
+        stream_write(stream);
+        for (int i = 0; i < 10; i++) {
+            (void)g_main_context_iteration(fix->context, FALSE);
+        }
+        vain = stream->written > before ? 0 : vain + 1;
+        if (vain > 0) {
+            g_usleep(500);
+        }
+    }
+    cr_assert_lt(stream->written, stream->total, "the reader is slow");
+}
+
+static void expect_slow_reader_is_served(unsigned pipes_max, bool guest_reads)
+{
+    Fixture fix;
+    Line line;
+    Stream stream;
+    long memory;
+
+    fixture_begin(&fix, pipes_max);
+    line_begin(&line, &fix, 0, 65536);
+    stream = (Stream){.from = guest_reads ? line.client : line.guest,
+                      .to = guest_reads ? line.guest : line.client,
+                      .total = 64 * MIB,
+                      .chunk = 32768};
+    memory = memory_kib();
+    stream_fill(&fix, &stream);
+    cr_expect_lt(memory_kib() - memory, 8 * 1024, "%ld KiB", memory_kib() - memory);
+    cr_expect_lt(stream.written, 16 * MIB, "the writer is held back");
+    cr_expect_not(g_main_context_pending(fix.context), "waiting costs nothing");
+    stream.total = stream.written + 300000;
+    streams_run(&fix, &stream, 1);
+    cr_assert_eq(shutdown(stream.from, SHUT_WR), 0);
+    cr_expect_eq(fixture_end_of(&fix, stream.to), 0);
+    line_end(&line);
+    LOOP_AWAIT(fix.context, fix.ends == 1);
+    fixture_end(&fix);
+}
+
+Test(relay_limits, slow_reader_holds_the_writer_back_and_gets_everything_later)
+{
+    expect_slow_reader_is_served(16, true);
+    expect_slow_reader_is_served(16, false);
+}
+
+Test(relay_limits, slow_reader_is_served_without_pipes_too)
+{
+    expect_slow_reader_is_served(0, true);
+    expect_slow_reader_is_served(0, false);
+}
+
+Test(relay_limits, slow_reader_does_not_stop_the_other_way)
+{
+    Fixture fix;
+    Line line;
+    Stream slow;
+    Stream other;
+
+    fixture_begin(&fix, 16);
+    line_begin(&line, &fix, 0, 65536);
+    slow = (Stream){.from = line.client, .to = line.guest, .total = 64 * MIB, .chunk = 32768};
+    stream_fill(&fix, &slow);
+    other = (Stream){.from = line.guest, .to = line.client, .total = 2 * MIB, .chunk = 32768};
+    streams_run(&fix, &other, 1);
+    line_end(&line);
+    fixture_end(&fix);
+}
+
+Test(relay_limits, without_pipes_bulk_is_copied_correctly)
+{
+    Fixture fix;
+    Line line;
+    Stream streams[2];
+
+    fixture_begin(&fix, 0);
+    line_begin(&line, &fix, 0, 16384);
+    streams[0] = (Stream){.from = line.client, .to = line.guest, .total = 8 * MIB, .chunk = 32768};
+    streams[1] = (Stream){.from = line.guest, .to = line.client, .total = 8 * MIB, .chunk = 999};
+    streams_run(&fix, streams, 2);
+    line_end(&line);
+    fixture_end(&fix);
+}
+
+Test(relay_limits, fin_waits_for_what_a_slow_reader_has_not_taken)
+{
+    for (unsigned pipes_max = 0; pipes_max <= 16; pipes_max += 16) {
+        Fixture fix;
+        Line line;
+        Stream stream;
+
+        fixture_begin(&fix, pipes_max);
+        line_begin(&line, &fix, 0, 16384);
+        stream = (Stream){.from = line.client, .to = line.guest, .total = 64 * MIB, .chunk = 32768};
+        stream_fill(&fix, &stream);
+        cr_assert_eq(shutdown(line.client, SHUT_WR), 0);
+        loop_drain(fix.context);
+        stream.total = stream.written;
+        streams_run(&fix, &stream, 1);
+        cr_expect_eq(fixture_end_of(&fix, line.guest), 0);
+        line_end(&line);
+        fixture_end(&fix);
+    }
+}
+
+Test(relay_limits, reset_with_bytes_in_flight_reaches_the_other_side_and_frees_all)
+{
+    for (unsigned pipes_max = 0; pipes_max <= 16; pipes_max += 16) {
+        Fixture fix;
+        Line line;
+        Stream stream;
+
+        fixture_begin(&fix, pipes_max);
+        line_begin(&line, &fix, 0, 16384);
+        stream = (Stream){.from = line.client, .to = line.guest, .total = 64 * MIB, .chunk = 32768};
+        stream_fill(&fix, &stream);
+        relay_reset(line.guest);
+        LOOP_AWAIT(fix.context, fix.ends == 1);
+        cr_expect_eq(fixture_end_of(&fix, line.client), -ECONNRESET);
+        (void)close(line.client);
+        fixture_end(&fix);
+        cr_expect_eq(count_fds(), fix.fds_before);
+    }
+}
+
+Test(relay_limits, one_pipe_for_many_relays_is_enough)
+{
+    enum { COUNT = 6 };
+    Fixture fix;
+    Line lines[COUNT];
+    Stream streams[2 * COUNT];
+
+    fixture_begin(&fix, 1);
+    for (int i = 0; i < COUNT; i++) {
+        line_begin(&lines[i], &fix, 0, 16384);
+        streams[2 * i] = (Stream){
+            .from = lines[i].client, .to = lines[i].guest, .total = 2 * MIB, .chunk = 32768};
+        streams[2 * i + 1] = (Stream){
+            .from = lines[i].guest, .to = lines[i].client, .total = 2 * MIB, .chunk = 32768};
+    }
+    streams_run(&fix, streams, 2 * COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        line_end(&lines[i]);
+    }
+    LOOP_AWAIT(fix.context, fix.ends == COUNT);
+    fixture_end(&fix);
+}
+
+Test(relay_limits, without_a_free_fd_bulk_is_still_correct)
+{
+    Fixture fix;
+    Line line;
+    Stream streams[2];
+    rlim_t before;
+
+    fixture_begin(&fix, 16);
+    line_begin(&line, &fix, 0, 16384);
+    streams[0] = (Stream){.from = line.client, .to = line.guest, .total = 8 * MIB, .chunk = 32768};
+    streams[1] = (Stream){.from = line.guest, .to = line.client, .total = 8 * MIB, .chunk = 32768};
+    fds_leave(1, &before); /* a pipe needs two */
+    streams_run(&fix, streams, 2);
+    fds_allow(before);
+    line_end(&line);
+    LOOP_AWAIT(fix.context, fix.ends == 1);
+    fixture_end(&fix);
+    cr_expect_eq(count_fds(), fix.fds_before);
+}
+
+Test(relay_limits, idle_relays_hold_no_pipes_beyond_the_spare_ones)
+{
+    enum { COUNT = 20, SPARE = 8 };
+    Fixture fix;
+    Line lines[COUNT];
+    size_t before;
+
+    fixture_begin(&fix, 64);
+    for (int i = 0; i < COUNT; i++) {
+        line_begin(&lines[i], &fix, 0, 0);
+    }
+    before = count_fds();
+    for (int i = 0; i < COUNT; i++) {
+        Stream stream = {
+            .from = lines[i].client, .to = lines[i].guest, .total = 4 * MIB, .chunk = 32768};
+
+        streams_run(&fix, &stream, 1);
+    }
+    loop_run_ms(fix.context, 50);
+    cr_expect_leq(count_fds(), before + 2 * SPARE);
+    for (int i = 0; i < COUNT; i++) {
+        line_end(&lines[i]);
+    }
+    LOOP_AWAIT(fix.context, fix.ends == COUNT);
+    fixture_end(&fix);
+    cr_expect_eq(count_fds(), fix.fds_before);
+}
+
+Test(relay_limits, many_relays_carry_their_own_bytes_and_leave_no_fd)
+{
+    enum { COUNT = 150 };
+    Fixture fix;
+    g_autofree Line *lines = g_new0(Line, COUNT);
+    g_autofree Stream *streams = g_new0(Stream, 2 * COUNT);
+
+    fixture_begin(&fix, 32);
+    for (size_t i = 0; i < COUNT; i++) {
+        line_begin(&lines[i], &fix, 0, 0);
+        streams[2 * i] = (Stream){.from = lines[i].client,
+                                  .to = lines[i].guest,
+                                  .total = 1000 + i * 2000,
+                                  .chunk = 32768};
+        streams[2 * i + 1] = (Stream){.from = lines[i].guest,
+                                      .to = lines[i].client,
+                                      .total = 1000 + (COUNT - i) * 2000,
+                                      .chunk = 4096};
+    }
+    cr_expect_eq(relays_count(fix.relays), COUNT);
+    streams_run(&fix, streams, 2 * COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        if (i % 2 == 0) {
+            relay_reset(lines[i].client);
+            (void)close(lines[i].guest);
+        } else {
+            line_end(&lines[i]);
+        }
+    }
+    LOOP_AWAIT(fix.context, fix.ends == COUNT);
+    cr_expect_eq(relays_count(fix.relays), 0);
+    fixture_end(&fix);
+    cr_expect_eq(count_fds(), fix.fds_before);
+}
