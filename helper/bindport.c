@@ -194,6 +194,15 @@ GError *bindport_fault(const PortMap *map, const BindSlot *slot, uint16_t port, 
                      bindport_protocol_name(slot->protocol), g_strerror(errnum), hint);
 }
 
+int bindport_probe(const NetAddr *addr)
+{
+    FD_AUTO fd = socket(addr->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_storage sa;
+    socklen_t len = netaddr_to_sockaddr(addr, 0, &sa);
+
+    return fd < 0 || bind(fd, (const struct sockaddr *)&sa, len) < 0 ? errno : 0;
+}
+
 const char *bindport_protocol_name(PortMapProtocol protocol)
 {
     return (protocol & (PORTMAP_UDP4 | PORTMAP_UDP6)) != 0 ? "udp" : "tcp";

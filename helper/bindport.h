@@ -44,6 +44,9 @@ uint16_t bindport_port(int fd);
 /* What went wrong with one port, as FAULT_PUBLISH; names ip_unprivileged_port_start for a privileged one. */
 GError *bindport_fault(const PortMap *map, const BindSlot *slot, uint16_t port, int errnum);
 
+/* Can a socket be bound to this address of the host? 0 or the errno: EADDRNOTAVAIL. */
+int bindport_probe(const NetAddr *addr);
+
 /* "tcp" or "udp". */
 const char *bindport_protocol_name(PortMapProtocol protocol);
 

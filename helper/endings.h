@@ -15,7 +15,7 @@ typedef void (*EndingsFunc)(const char *reason, int number, void *user_data);
 /**
  * endings_new() - watch them from @context
  *
- * SIGTERM, SIGINT and SIGHUP come by signalfd(2) from now on, and SIGPIPE is ignored. The parent is held by a pidfd unless
+ * SIGTERM, SIGINT and SIGHUP come by signalfd(2) from now on. The parent is held by a pidfd unless
  * --outlive-parent or --exit-fd was given. Return: NULL with @error set (FAULT_INTERNAL)
  */
 Endings *endings_new(const Settings *settings, GMainContext *context, EndingsFunc func,

@@ -79,6 +79,7 @@ static void option_store(Options *options, const OptionRow *row, const char *arg
     if (row->id == OPTION_UNSUPPORTED) {
         g_ptr_array_add(faults,
                         fault_new(FAULT_NOT_SUPPORTED, 0, "--%s is not supported yet", row->name));
+        options->other_guest |= strcmp(row->name, "fd") == 0 || strcmp(row->name, "listen") == 0;
     } else if (row->id >= OPTION_FLAG_FIRST) {
         options->flag[row->id - OPTION_FLAG_FIRST] = true;
     } else if (row->id >= OPTION_LIST_FIRST) {
@@ -115,6 +116,12 @@ static void option_walk(Options *options, int argc, char **argv, const char *let
         int before = optind == 0 ? 1 : optind;
         int result;
 
+        /* A negative number is a wrong PID, not an option. */
+        if (before < argc && argv[before][0] == '-' && g_ascii_isdigit(argv[before][1])) {
+            g_ptr_array_add(options->positionals, g_strdup(argv[before]));
+            optind = before + 1;
+            continue;
+        }
         optopt = 0;
         result = getopt_long(argc, argv, letters, longs, NULL);
         if (result >= OPTION_BASE) {

@@ -50,6 +50,7 @@ typedef enum OptionId {
  * @list:        all values of each repeatable one, in order; never NULL
  * @flag:        whether each flag was given
  * @positionals: what is neither an option nor behind "--"
+ * @other_guest: an option that is not supported yet names the guest, so there is no use in asking for another
  * @command:     what stands behind "--", NULL-terminated; NULL if there is no "--"
  */
 typedef struct Options {
@@ -57,6 +58,7 @@ typedef struct Options {
     GPtrArray *list[OPTION_LIST_END - OPTION_LIST_FIRST];
     bool flag[OPTION_FLAG_END - OPTION_FLAG_FIRST];
     GPtrArray *positionals;
+    bool other_guest;
     char **command;
 } Options;
 

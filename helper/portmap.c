@@ -261,6 +261,12 @@ static bool ports_overlap(const PortMap *a, const PortMap *b)
     if (a->ports_kind == PORTMAP_PORTS_AUTO || b->ports_kind == PORTMAP_PORTS_AUTO)
         return a->ports_kind != PORTMAP_PORTS_RANGE && b->ports_kind != PORTMAP_PORTS_RANGE;
 
+    if (a->ports_kind == PORTMAP_PORTS_RANGE && b->ports_kind == PORTMAP_PORTS_RANGE) {
+        if (a->host_ports.last < b->host_ports.first || b->host_ports.last < a->host_ports.first)
+            return false;
+        if (a->holes->len == 0 && b->holes->len == 0)
+            return true;
+    }
     /* Maps of both, because the holes are many if the specification is hostile. */
     ports_a = g_malloc(G_MAXUINT16 + 1);
     ports_b = g_malloc(G_MAXUINT16 + 1);

@@ -123,12 +123,13 @@ static void publisher_fail(Publisher *publisher, PublishedMap *published, const 
                            uint16_t port, int errnum)
 {
     g_autoptr(GError) error = bindport_fault(published->map, slot, port, errnum);
+    g_autofree char *spec = report_cut(published->map->text);
     char addr[NETADDR_STRLEN];
 
     published->failed = true;
     publisher->failed = true;
     report_error(publisher->report, error,
-                 json_pack("{s:s,s:s,s:s,s:i}", "spec", published->map->text, "protocol",
+                 json_pack("{s:s,s:s,s:s,s:i}", "spec", spec, "protocol",
                            bindport_protocol_name(slot->protocol), "host_addr",
                            netaddr_format(&slot->addr, addr), "host_port", (int)port));
 }
@@ -236,6 +237,9 @@ static void publisher_bind_kernel(Publisher *publisher, PublishedMap *published)
             publisher_fail(publisher, published, &published->slots[slot].slot, 0, failed);
             return;
         }
+    }
+    if (published->bound == 0) {
+        publisher_fail(publisher, published, &published->slots[0].slot, 0, published->weak_errno);
     }
 }
 
@@ -359,9 +363,22 @@ static void publisher_go_on(Publisher *publisher)
     }
 }
 
+static void publisher_ignore(void *user_data)
+{
+    (void)user_data;
+}
+
 void publisher_start(Publisher *publisher)
 {
     publisher_go_on(publisher);
+}
+
+void publisher_try(const GPtrArray *maps, Report *report)
+{
+    g_autoptr(Publisher) publisher = publisher_new(maps, -1, report, publisher_ignore, NULL);
+
+    publisher->failed = true; /* so nothing is sent: each batch is closed again */
+    publisher_start(publisher);
 }
 
 void publisher_answer(Publisher *publisher, const MessageListening *answer)
@@ -409,9 +426,10 @@ static void publisher_record(const Publisher *publisher, const PublishedMap *pub
         map->guest_ports.first == map->guest_ports.last
             ? g_strdup_printf("%u", map->guest_ports.first)
             : g_strdup_printf("%u-%u", map->guest_ports.first, map->guest_ports.last);
+    g_autofree char *spec = report_cut(map->text);
     char text[NETADDR_STRLEN];
     json_t *body = json_pack(
-        "{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "spec", map->text, "protocol",
+        "{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "spec", spec, "protocol",
         bindport_protocol_name(slot->protocol), "family", addr->family == AF_INET ? "ipv4" : "ipv6",
         "host_addr", netaddr_format(addr, text), "host_ports", ports, "guest_ports", guest_ports,
         "exposure", publisher_exposure(map, addr), "source", "guest");

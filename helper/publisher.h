@@ -31,6 +31,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Publisher, publisher_free)
 /* Binds. The PublisherDoneFunc may be called from here. */
 void publisher_start(Publisher *publisher);
 
+/* Binds and closes again, for the error records alone: a start that fails for another cause tells this one too. */
+void publisher_try(const GPtrArray *maps, Report *report);
+
 /* The datapath's answer to a batch. The PublisherDoneFunc may be called from here. */
 void publisher_answer(Publisher *publisher, const MessageListening *answer);
 

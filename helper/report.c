@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -26,6 +27,10 @@
 #include "sallyport.h"
 
 #define REPORT_QUEUE_MAX (256 * 1024)
+/* Bytes of a message. JSON doubles a quote or a backslash; the rest of an error record stays below a quarter of it. */
+#define REPORT_TEXT_MAX 1024
+/* Bytes of a port map quoted in a record. */
+#define REPORT_SPEC_MAX 512
 
 struct Report {
     int fd; /* -1: lines on stderr */
@@ -71,6 +76,7 @@ Report *report_new(int fd, LogLevel level)
 {
     Report *report = g_new0(Report, 1);
 
+    (void)signal(SIGPIPE, SIG_IGN);
     report->fd = -1;
     report->level = level;
     g_queue_init(&report->queue);
@@ -180,15 +186,36 @@ void report_attach(Report *report, GMainContext *context)
     report_watch(report);
 }
 
+/*
+ * What users typed need be neither UTF-8 nor free of newlines and escape sequences: none of it may make a line of its own, or
+ * move a terminal's cursor. The result is cut so that it fits a record however JSON escapes it.
+ */
+static char *report_clean(const char *message)
+{
+    g_autofree char *valid = g_utf8_make_valid(message, -1);
+    GString *clean = g_string_new(NULL);
+
+    for (const char *at = valid; *at != '\0' && clean->len < REPORT_TEXT_MAX;
+         at += g_utf8_skip[(guchar)*at]) {
+        gunichar c = g_utf8_get_char(at);
+
+        if (g_unichar_iscntrl(c)) {
+            g_string_append_printf(clean, "\\x%02x", c);
+        } else {
+            g_string_append_unichar(clean, c);
+        }
+    }
+    return g_string_free(clean, FALSE);
+}
+
 /* Lines for people. Never blocks: what stderr does not take now is lost. */
 static void report_stderr(const char *text)
 {
-    g_autofree char *line = g_strdup_printf("sallyport: %s\n", text);
+    g_autofree char *line = g_strdup_printf("sallyport: %.*s\n", PIPE_BUF - 16, text);
     struct pollfd pfd = {.fd = STDERR_FILENO, .events = POLLOUT};
-    size_t len = strlen(line);
 
     if (poll(&pfd, 1, 0) > 0) {
-        ssize_t ignored = write(STDERR_FILENO, line, MIN(len, (size_t)PIPE_BUF));
+        ssize_t ignored = write(STDERR_FILENO, line, strlen(line));
 
         (void)ignored; /* there is nobody left to tell */
     }
@@ -283,16 +310,8 @@ void report_event(Report *report, const char *event, json_t *take_body)
 
 static json_t *report_body(FaultKind kind, int errnum, const char *message)
 {
-    /* JSON is UTF-8; what users typed need not be. And a record has an end. */
-    g_autofree char *valid = g_utf8_make_valid(message, -1);
-    json_t *body;
+    json_t *body = json_pack("{s:s,s:s}", "code", fault_word(kind), "message", message);
 
-    if (strlen(valid) > SALLYPORT_RECORD_MAX / 4) {
-        char *end = g_utf8_find_prev_char(valid, valid + SALLYPORT_RECORD_MAX / 4);
-
-        *end = '\0';
-    }
-    body = json_pack("{s:s,s:s}", "code", fault_word(kind), "message", valid);
     if (fault_errno_name(errnum) != NULL) {
         (void)json_object_set_new(body, "errno", json_string(fault_errno_name(errnum)));
     }
@@ -301,14 +320,15 @@ static json_t *report_body(FaultKind kind, int errnum, const char *message)
 
 void report_error(Report *report, const GError *error, json_t *take_extra)
 {
-    json_t *body = report_body(fault_kind(error), fault_errno(error), error->message);
+    g_autofree char *message = report_clean(error->message);
+    json_t *body = report_body(fault_kind(error), fault_errno(error), message);
 
     if (take_extra != NULL) {
         (void)json_object_update(body, take_extra);
         json_decref(take_extra);
     }
     if (report->fd >= 0) {
-        report_stderr(error->message);
+        report_stderr(message);
     }
     report_event(report, SALLYPORT_EVENT_ERROR, body);
 }
@@ -316,6 +336,7 @@ void report_error(Report *report, const GError *error, json_t *take_extra)
 void report_log(Report *report, LogLevel level, FaultKind kind, int errnum, const char *format, ...)
 {
     g_autofree char *message = NULL;
+    g_autofree char *clean = NULL;
     json_t *body;
     va_list args;
 
@@ -325,9 +346,28 @@ void report_log(Report *report, LogLevel level, FaultKind kind, int errnum, cons
     va_start(args, format);
     message = g_strdup_vprintf(format, args);
     va_end(args);
-    body = report_body(kind, errnum, message);
+    clean = report_clean(message);
+    body = report_body(kind, errnum, clean);
     (void)json_object_set_new(body, "level", json_string(report_levels[level]));
     report_event(report, SALLYPORT_EVENT_LOG, body);
+}
+
+void report_exit(Report *report, const char *line, json_t *take_body)
+{
+    if (report->fd >= 0 && line != NULL) {
+        report_stderr(line);
+    }
+    report_event(report, SALLYPORT_EVENT_EXIT, take_body);
+}
+
+char *report_cut(const char *text)
+{
+    char *clean = report_clean(text);
+
+    if (strlen(clean) > REPORT_SPEC_MAX) {
+        *g_utf8_find_prev_char(clean, clean + REPORT_SPEC_MAX) = '\0';
+    }
+    return clean;
 }
 
 bool report_overflowed(const Report *report)

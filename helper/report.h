@@ -18,6 +18,8 @@ typedef struct Report Report;
  * @fd:    the --report-fd, borrowed, or -1: then the same events go to stderr as readable lines
  * @level: log records above it are left out
  *
+ * From now on SIGPIPE is ignored: a reader that goes away ends nothing.
+ *
  * Never fails and never blocks: a pipe is opened anew through /proc/self/fd so that O_NONBLOCK is not set on the
  * description the parent shares; a socket is written with MSG_DONTWAIT; where neither works (no /proc), each
  * write waits for POLLOUT first, which for a pipe promises PIPE_BUF bytes of room (pipe(7)), and no record is longer.
@@ -39,6 +41,12 @@ void report_error(Report *report, const GError *error, json_t *take_extra);
 /* One log record, if the level is wanted. @errnum 0 for none. */
 void report_log(Report *report, LogLevel level, FaultKind kind, int errnum, const char *format, ...)
     G_GNUC_PRINTF(5, 6);
+
+/* The last record. @line: (optional) what to say on stderr as well: an end nobody wished for. */
+void report_exit(Report *report, const char *line, json_t *take_body);
+
+/* What a user typed, as it may stand in a record beside other keys: valid, without control characters, 512 bytes at most. g_free(). */
+char *report_cut(const char *text);
 
 /* Was a record that is no log dropped because the reader does not read? Start-up fails then. */
 bool report_overflowed(const Report *report);

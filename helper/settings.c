@@ -48,17 +48,24 @@ static bool settings_number(const Options *options, OptionId id, guint64 min, gu
     return true;
 }
 
-static int settings_fd(const Options *options, OptionId id, GPtrArray *faults)
+static int settings_fd(const Options *options, OptionId id, bool written, GPtrArray *faults)
 {
     guint64 number;
+    int flags;
 
     if (!settings_number(options, id, 0, G_MAXINT, &number, faults)) {
         return -1;
     }
-    if (fcntl((int)number, F_GETFD) < 0) {
+    flags = fcntl((int)number, F_GETFL);
+    if (flags < 0) {
         g_ptr_array_add(faults,
                         fault_new(FAULT_OPTION, errno, "--%s %d: no such open file descriptor",
                                   options_name(id), (int)number));
+        return -1;
+    }
+    if (written && (flags & O_ACCMODE) == O_RDONLY) {
+        g_ptr_array_add(faults, fault_new(FAULT_OPTION, EBADF, "--%s %d: not open for writing",
+                                          options_name(id), (int)number));
         return -1;
     }
     return (int)number;
@@ -73,7 +80,7 @@ static void settings_target(Settings *settings, const Options *options, GPtrArra
     guint given =
         (positionals > 0) + (netns != NULL) + (netns_fd != NULL) + (options->command != NULL);
 
-    if (given != 1 || positionals > 1) {
+    if (!(given == 0 && options->other_guest) && (given != 1 || positionals > 1)) {
         g_ptr_array_add(faults,
                         fault_new(FAULT_OPTION, EINVAL,
                                   given == 0
@@ -88,8 +95,8 @@ static void settings_target(Settings *settings, const Options *options, GPtrArra
         g_ptr_array_add(faults,
                         fault_new(FAULT_OPTION, EINVAL, "--userns-fd goes with --netns-fd"));
     }
-    guest->netns_fd = settings_fd(options, OPTION_NETNS_FD, faults);
-    guest->userns_fd = settings_fd(options, OPTION_USERNS_FD, faults);
+    guest->netns_fd = settings_fd(options, OPTION_NETNS_FD, false, faults);
+    guest->userns_fd = settings_fd(options, OPTION_USERNS_FD, false, faults);
     guest->netns_path = g_strdup(netns);
     guest->userns_path = g_strdup(options_value(options, OPTION_USERNS));
     if (options->command != NULL) {
@@ -406,9 +413,9 @@ Settings *settings_new(const Options *options, GPtrArray *faults)
 {
     Settings *settings = g_new0(Settings, 1);
 
-    settings->report_fd = settings_fd(options, OPTION_REPORT_FD, faults);
-    settings->ready_fd = settings_fd(options, OPTION_READY_FD, faults);
-    settings->exit_fd = settings_fd(options, OPTION_EXIT_FD, faults);
+    settings->report_fd = settings_fd(options, OPTION_REPORT_FD, true, faults);
+    settings->ready_fd = settings_fd(options, OPTION_READY_FD, true, faults);
+    settings->exit_fd = settings_fd(options, OPTION_EXIT_FD, false, faults);
     settings->outlive_parent = options_flag(options, OPTION_OUTLIVE_PARENT);
     settings_words(settings, options, faults);
     settings_target(settings, options, faults);

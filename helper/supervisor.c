@@ -36,6 +36,7 @@
 #include "lockdown/process.h"
 #include "message.h"
 #include "publisher.h"
+#include "record.h"
 #include "resolvconf.h"
 #include "sallyport.h"
 
@@ -236,37 +237,6 @@ static void supervisor_published(void *user_data)
     supervisor_check_start(user_data);
 }
 
-static json_t *supervisor_addresses(const Supervisor *sv, const NetAddr *v4, const NetAddr *v6)
-{
-    char text[NETADDR_STRLEN];
-    json_t *list = json_array();
-
-    (void)json_array_append_new(list, json_string(netaddr_format(v4, text)));
-    if (sv->link.ipv6) {
-        (void)json_array_append_new(list, json_string(netaddr_format(v6, text)));
-    }
-    return list;
-}
-
-static void supervisor_report_ready(Supervisor *sv, unsigned published)
-{
-    const GuestSettings *guest = &sv->settings->guest;
-    g_autofree char *mac =
-        g_strdup_printf("%02x:%02x:%02x:%02x:%02x:%02x", sv->link.mac[0], sv->link.mac[1],
-                        sv->link.mac[2], sv->link.mac[3], sv->link.mac[4], sv->link.mac[5]);
-    json_t *dns =
-        sv->settings->dns ? supervisor_addresses(sv, &guest->dns, &guest->dns6) : json_array();
-    json_t *body = json_pack(
-        "{s:i,s:s,s:o,s:o,s:o,s:i,s:s,s:s,s:i,s:{s:b,s:s},s:[s,s,s]}", "pid", (int)getpid(),
-        "version", PACKAGE_VERSION, "guest", supervisor_addresses(sv, &guest->addr, &guest->addr6),
-        "gateway", supervisor_addresses(sv, &guest->gateway, &guest->gateway6), "dns", dns, "mtu",
-        (int)sv->link.mtu, "interface", guest->ifname, "mac", mac, "published", (int)published,
-        "fast_path", "on", 0, "why", "not built yet", "locked_down", "no-new-privs", "not-dumpable",
-        "no-capabilities");
-
-    report_event(sv->report, SALLYPORT_EVENT_READY, body);
-}
-
 static void supervisor_write_ready_fd(Supervisor *sv)
 {
     int fd = sv->settings->ready_fd;
@@ -301,7 +271,8 @@ static void supervisor_ready(Supervisor *sv)
     }
     sv->state = SUPERVISOR_RUNNING;
     published = publisher_report(sv->publisher);
-    supervisor_report_ready(sv, published);
+    report_event(sv->report, SALLYPORT_EVENT_READY,
+                 record_ready(sv->settings, &sv->link, published));
     if (report_overflowed(sv->report)) {
         error = fault_new(FAULT_REPORT, ENOBUFS,
                           "--report-fd: the reader does not read; records were lost");
@@ -333,6 +304,7 @@ static void supervisor_message(Child *child, const Message *message, int *fds, s
         sv->link = message->link;
         sv->tap = fds[0];
         sv->inside_spoken = true;
+        target_release(sv->target);
         supervisor_check_start(sv);
         return;
     } else if (!from_inside && message->type == MESSAGE_LISTENING) {
@@ -341,7 +313,7 @@ static void supervisor_message(Child *child, const Message *message, int *fds, s
                sv->state == SUPERVISOR_GOING) {
         supervisor_ready(sv);
     } else if (!from_inside && message->type == MESSAGE_TAP_GONE) {
-        supervisor_end(sv, SALLYPORT_REASON_TAP_GONE, 1, -1, 0);
+        supervisor_end(sv, SALLYPORT_REASON_TAP_GONE, supervisor_failure_status(sv), -1, 0);
     }
     for (size_t i = 0; i < count; i++) {
         fd_close(fds[i]);
@@ -485,6 +457,23 @@ static bool supervisor_make_sandbox(Supervisor *sv, GError **error)
     return sv->command != NULL;
 }
 
+static void supervisor_check_outbound(Supervisor *sv)
+{
+    const NetAddr *addrs[] = {&sv->settings->outbound4, &sv->settings->outbound6};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(addrs); i++) {
+        int failed = addrs[i]->family != AF_UNSPEC ? bindport_probe(addrs[i]) : 0;
+        char text[NETADDR_STRLEN];
+
+        if (failed != 0) {
+            g_autoptr(GError) error = fault_new(FAULT_OPTION, failed, "--outbound-addr %s: %s",
+                                                netaddr_format(addrs[i], text), g_strerror(failed));
+
+            supervisor_error(sv, error);
+        }
+    }
+}
+
 static bool supervisor_start(Supervisor *sv, GError **error)
 {
     size_t nofile = process_raise_nofile();
@@ -493,6 +482,7 @@ static bool supervisor_start(Supervisor *sv, GError **error)
     if (sv->endings == NULL || !supervisor_make_sandbox(sv, error) || !process_harden(error)) {
         return false;
     }
+    supervisor_check_outbound(sv);
     sv->target = target_open(&sv->settings->guest,
                              sv->sandbox != NULL ? sandbox_pid(sv->sandbox) : 0, error);
     if (sv->target == NULL || !supervisor_spawn(sv, nofile, error)) {
@@ -515,16 +505,18 @@ static bool supervisor_start(Supervisor *sv, GError **error)
 static void supervisor_report_exit(const Supervisor *sv)
 {
     json_t *body = json_pack("{s:s}", "reason", sv->reason);
+    g_autofree char *name = NULL;
+    g_autofree char *line = NULL;
 
     if (sv->end_status >= 0) {
         (void)json_object_set_new(body, "status", json_integer(sv->end_status));
     }
     if (sv->end_signal != 0) {
-        g_autofree char *name = g_strdup_printf("SIG%s", sigabbrev_np(sv->end_signal));
-
+        name = g_strdup_printf("SIG%s", sigabbrev_np(sv->end_signal));
         (void)json_object_set_new(body, "signal", json_string(name));
     }
-    report_event(sv->report, SALLYPORT_EVENT_EXIT, body);
+    line = record_exit_line(sv->settings, sv->reason, sv->end_status, name);
+    report_exit(sv->report, line, body);
 }
 
 /* Children first: when the last record is out, nothing of ours is left. */
@@ -556,6 +548,9 @@ int supervisor_run(const Settings *settings, Report *report)
 
     if (!supervisor_start(&sv, &error)) {
         supervisor_error(&sv, error);
+        if (sv.publisher == NULL) {
+            publisher_try(settings->publish, report); /* a second cause gets its record too */
+        }
         supervisor_fail_start(&sv);
     }
     /* Something may have ended us before the loop began. */

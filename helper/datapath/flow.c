@@ -231,10 +231,10 @@ void flow_table_remove(FlowTable *table, Flow *flow)
     g_return_if_fail(flow->class != NULL);
     g_hash_table_remove(table->by_key, &flow->key);
     g_queue_unlink(&flow->class->flows, &flow->link);
-    flow->class = NULL;
-    if (g_hash_table_size(table->by_key) == 0) {
-        flow_arm(table); /* disarms: an idle process is not woken */
+    if (g_queue_is_empty(&flow->class->flows)) {
+        flow_arm(table); /* maybe nothing is left to wait for: an idle process is not woken */
     }
+    flow->class = NULL;
 }
 
 void flow_touch(FlowTable *table, Flow *flow)
@@ -251,6 +251,9 @@ void flow_set_idle(FlowTable *table, Flow *flow, int64_t idle_us)
         return;
     }
     g_queue_unlink(&flow->class->flows, &flow->link);
+    if (g_queue_is_empty(&flow->class->flows)) {
+        flow_arm(table);
+    }
     /* The order by last use within the class must hold. */
     flow->last_us = g_get_monotonic_time();
     flow_enter_class(table, flow, idle_us);

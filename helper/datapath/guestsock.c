@@ -72,13 +72,15 @@ static void guestsock_reply(GuestSock *gs, const MessageSocketReply *reply, int 
 {
     GuestSockWait *wait = g_hash_table_lookup(gs->waiting, &reply->id);
 
-    gs->sent -= gs->sent > 0;
-    if (wait == NULL) {
+    if (wait == NULL || !wait->sent) {
+        /* Nothing was asked under that number: the other end is not what it should be. */
         if (fd >= 0) {
             (void)close(fd);
         }
+        gs->broken = true;
         return;
     }
+    gs->sent--;
     guestsock_finish(gs, wait, fd);
 }
 

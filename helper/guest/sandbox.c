@@ -74,7 +74,7 @@ static char *sandbox_resolv_conf(const GuestSettings *guest)
     g_autofree char *host = NULL;
 
     g_string_append_printf(text, "nameserver %s\n", netaddr_format(&guest->dns, dns));
-    if (guest->ipv6) {
+    if (guest->ipv6 && guest->mtu >= SETTINGS_MTU_IPV6_MIN) {
         g_string_append_printf(text, "nameserver %s\n", netaddr_format(&guest->dns6, dns));
     }
     if (g_file_get_contents("/etc/resolv.conf", &host, NULL, NULL)) {
@@ -130,6 +130,27 @@ static void sandbox_reset_signals(void)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* execvp(3) says EACCES for a directory of PATH that may not be searched, even if no other has the command: a shell says that it
+ * was not found. */
+static int sandbox_exec_errno(const char *command, int errnum)
+{
+    const char *path = g_getenv("PATH");
+    g_auto(GStrv) directories = g_strsplit(path != NULL ? path : "", ":", -1);
+
+    if (errnum != EACCES || strchr(command, '/') != NULL) {
+        return errnum;
+    }
+    for (char **directory = directories; *directory != NULL; directory++) {
+        g_autofree char *candidate =
+            g_build_filename(**directory != '\0' ? *directory : ".", command, NULL);
+
+        if (access(candidate, F_OK) == 0) {
+            return errnum;
+        }
+    }
+    return ENOENT;
+}
+
 static int sandbox_child(const GuestSettings *guest, bool name_dns, pid_t parent, int sock)
 {
     uid_t uid = geteuid();
@@ -166,7 +187,7 @@ static int sandbox_child(const GuestSettings *guest, bool name_dns, pid_t parent
         return 1;
     }
     (void)execvp(guest->command[0], guest->command);
-    sandbox_say(sock, SANDBOX_EXEC, errno, 0);
+    sandbox_say(sock, SANDBOX_EXEC, sandbox_exec_errno(guest->command[0], errno), 0);
     return 1;
 }
 

@@ -62,6 +62,7 @@ static bool target_verify(Target *target, const char *what, int take_userns,
     FD_AUTO own_net = open("/proc/self/ns/net", TARGET_OPEN);
     FD_AUTO own_user = open("/proc/self/ns/user", TARGET_OPEN);
     FD_AUTO owner = -1;
+    struct stat held;
 
     if (!target_check_type(target->netns_fd, CLONE_NEWNET, what, error) ||
         (given >= 0 && !target_check_type(given, CLONE_NEWUSER, userns_what, error))) {
@@ -70,6 +71,10 @@ static bool target_verify(Target *target, const char *what, int take_userns,
     if (own_net < 0 || own_user < 0) {
         fault_set(error, FAULT_TARGET, errno, "/proc/self/ns: %s", g_strerror(errno));
         return false;
+    }
+    if (fstat(target->netns_fd, &held) == 0) {
+        target->dev = held.st_dev;
+        target->ino = held.st_ino;
     }
     if (target_same(target->netns_fd, own_net)) {
         fault_set(error, FAULT_TARGET, EINVAL,
@@ -109,14 +114,17 @@ static bool target_open_pid(Target *target, pid_t pid, GError **error)
     target->pid = pid;
     target->pidfd = pidfd_open(pid, 0);
     if (target->pidfd < 0) {
-        saved = errno == EINVAL ? ESRCH : errno; /* EINVAL: a thread's number, not a process's */
+        /* EINVAL, ENOENT of newer kernels: a thread's number, not a process's */
+        saved = errno == EINVAL || errno == ENOENT ? ESRCH : errno;
         fault_set(error, FAULT_TARGET, saved, "%s: target gone: %s", what, g_strerror(saved));
         return false;
     }
     target->netns_fd = open(path, TARGET_OPEN);
     saved = errno;
     /* Only now is it certain that /proc spoke of the process the pidfd holds. */
-    if (target_ended(target->pidfd)) {
+    /* A task that is just ending has no namespaces any more, while its pidfd is not readable yet. */
+    if (target_ended(target->pidfd) ||
+        (target->netns_fd < 0 && (saved == ENOENT || saved == ESRCH))) {
         fault_set(error, FAULT_TARGET, ESRCH, "%s: target gone: it has ended", what);
         return false;
     }
@@ -248,7 +256,6 @@ void target_free(Target *target)
 const char *target_gone(const Target *target)
 {
     struct stat path;
-    struct stat held;
 
     if (target_ended(target->pidfd)) {
         return SALLYPORT_REASON_TARGET_GONE;
@@ -256,11 +263,16 @@ const char *target_gone(const Target *target)
     if (target->watch_fd < 0) {
         return NULL;
     }
-    if (stat(target->path, &path) < 0 || fstat(target->netns_fd, &held) < 0 ||
-        path.st_dev != held.st_dev || path.st_ino != held.st_ino) {
+    if (stat(target->path, &path) < 0 || path.st_dev != target->dev || path.st_ino != target->ino) {
         return SALLYPORT_REASON_NETNS_GONE;
     }
     return NULL;
+}
+
+void target_release(Target *target)
+{
+    fd_clear(&target->netns_fd);
+    fd_clear(&target->userns_fd);
 }
 
 typedef struct TargetWatch {

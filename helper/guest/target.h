@@ -16,7 +16,7 @@
  * @pidfd:     of the process whose end is the guest's end, or -1
  * @pid:       its number
  * @watch_fd:  inotify on the directory of @path, or -1
- * @path:      the path given by --netns
+ * @path:      the path given by --netns; @dev, @ino: what it led to
  */
 typedef struct Target {
     int netns_fd;
@@ -25,6 +25,8 @@ typedef struct Target {
     pid_t pid;
     int watch_fd;
     char *path;
+    dev_t dev;
+    ino_t ino;
 } Target;
 
 /**
@@ -43,6 +45,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Target, target_free)
 
 /* Has the process ended, is the path gone or another namespace by now? NULL while it is there; else a SALLYPORT_REASON_*. */
 const char *target_gone(const Target *target);
+
+/* The namespaces have been joined: closes their fds. An fd opened by a path would keep the file system there busy, so that
+ * nobody could unmount it (umount(8): target is busy). */
+void target_release(Target *target);
 
 typedef void (*TargetFunc)(const char *reason, void *user_data);
 

@@ -20,9 +20,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PATIENCE_MS    30000 /* a client may take so much longer than its time */
-#define SETTLE_MS      50    /* from one cell to the next */
-#define SETTLE_IDLE_MS 500   /* before what has been idle is looked at */
+#define PATIENCE_MS    30000  /* a client may take so much longer than its time ... */
+#define PATIENCE_HELD  120000 /* ... or so much to open what is to be held */
+#define SETTLE_MS      50     /* from one cell to the next */
+#define SETTLE_IDLE_MS 500    /* before what has been idle is looked at */
 #define GIB            (1024.0 * 1024 * 1024)
 
 typedef struct Cell {
@@ -112,7 +113,8 @@ static Client client_start(const Cell *cell, const CellSettings *settings, Conte
 /* The next line the client prints, or NULL. */
 static json_t *client_line(const Client *client, const CellSettings *settings)
 {
-    uint64_t end = say_now() + (uint64_t)(settings->time_ms + PATIENCE_MS) * 1000000U;
+    unsigned patience = client->cell->group == CELL_HELD ? PATIENCE_HELD : PATIENCE_MS;
+    uint64_t end = say_now() + (uint64_t)(settings->time_ms + patience) * 1000000U;
     struct pollfd pfd = {.fd = client->out, .events = POLLIN};
     char line[1024];
     size_t length = 0;
@@ -246,6 +248,9 @@ void cell_start(const CellSettings *settings, ContenderId id, unsigned round)
     if (contender_start(id, false, &took)) {
         figures_set(FIGURE_START, id, round, took);
         contender_stop(id);
+    } else {
+        say_note("%s, its start in round %u: %s", contenders[id].label, round + 1,
+                 contenders[id].left_out);
     }
 }
 

@@ -43,10 +43,14 @@ static void write_script(FILE *script, const bool chosen[CONTENDERS])
           "set style fill solid noborder\n"
           "set ylabel 'Gbit/s (median and quartiles)'\n"
           "set yrange [0:*]\n"
-          "set grid ytics linecolor '#dddddd'\n"
+          "set errorbars small linecolor rgb '#333333'\n"
+          "set grid ytics back linetype 1 linecolor rgb '#dddddd'\n"
+          "set xtics font ',10'\n"
+          "set xrange [-0.6:7.6]\n"
+          "set bmargin 3.5\n"
           "set border 3\n"
           "set tics nomirror\n"
-          "set key top left horizontal\n"
+          "set key outside top center horizontal maxrows 1\n"
           "$data << EOD\n",
           script);
     for (unsigned f = 0; f <= FIGURE_THROUGHPUT_LAST; f++) {

@@ -445,6 +445,8 @@ void contender_stop(ContenderId id)
     contender->server = 0;
     contender->pid = 0;
     contender->report = -1;
+    if (id == CONTENDER_DIRECT)
+        place_part();
     place_end(&contender->guest);
 }
 

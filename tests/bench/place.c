@@ -208,7 +208,6 @@ void place_join(const Place *guest)
 {
     char link[128];
 
-    /* Far's end goes away with the guest's. */
     snprintf(link, sizeof link, "link add guest0 type veth peer name eth0 netns %d\n",
              (int)guest->pid);
     ip_batch(&place_far, link);
@@ -219,6 +218,11 @@ void place_join(const Place *guest)
                     "link set eth0 up\n"
                     "address add " PLACE_JOINED_ADDRESS "/24 dev eth0\n"
                     "route add default via 10.77.0.1\n");
+}
+
+void place_part(void)
+{
+    ip_batch(&place_far, "link delete guest0\n");
 }
 
 void place_end(Place *place)

@@ -14,8 +14,9 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#define PLACE_FAR_ADDRESS  "198.51.100.1"
-#define PLACE_HOST_ADDRESS "192.0.2.1"
+#define PLACE_FAR_ADDRESS    "198.51.100.1"
+#define PLACE_HOST_ADDRESS   "192.0.2.1"
+#define PLACE_JOINED_ADDRESS "10.77.0.2"
 
 /* A process that does nothing, and the namespaces it holds. */
 typedef struct Place {
@@ -33,13 +34,13 @@ void place_build(void);
 
 /* A new guest, with nothing but a loopback interface that is down. */
 Place place_guest(void);
-/* Joins @guest to far by a veth pair of its own, as 10.77.0.2 with the default route there, and sets lo up. */
+/* Joins @guest to far by a veth pair, as PLACE_JOINED_ADDRESS with the default route there; one guest at a time. */
 void place_join(const Place *guest);
+/* Takes the pair away: a guest that ends takes its time to do so. */
+void place_part(void);
 /* Sets lo of @guest up. */
 void place_loopback(const Place *guest);
 void place_end(Place *place);
-
-#define PLACE_JOINED_ADDRESS "10.77.0.2"
 
 /*
  * Starts @argv in @place. Its standard input, output and errors are @in, @out and @err (-1: /dev/null); it inherits @keep

@@ -299,7 +299,8 @@ static void do_round(unsigned round)
     }
     for (unsigned c = 0; c < CONTENDERS; c++) {
         if (run.chosen[c] && !contender_start(c, true, &took))
-            say_die("%s: %s", contenders[c].label, contenders[c].left_out);
+            say_note("%s is not in round %u: %s", contenders[c].label, round + 1,
+                     contenders[c].left_out);
     }
     cell_idle(&run.cells, run.chosen, round);
     for (unsigned cell = 0; cell < cells_count; cell++) {

@@ -78,9 +78,10 @@ LAB_TEST(report, ready_fd_gets_one_byte_and_the_end)
 {
     Pipe ready = pipe_new();
     LabRawSetup setup = {.fds = {ready.writer}, .fd_count = 1};
-    LabRaw *raw =
-        lab_raw_line(lab, &setup, "--ready-fd=10 -p 8080:80 %d", (int)lab_pid(lab, LAB_GUEST));
+    LabRaw *raw;
 
+    (void)lab_listen(lab, LAB_GUEST, "0.0.0.0", 80);
+    raw = lab_raw_line(lab, &setup, "--ready-fd=10 -p 8080:80 %d", (int)lab_pid(lab, LAB_GUEST));
     close(ready.writer);
     wait_one(ready.reader);
     /* Ready means ready: no waiting for anything now. */

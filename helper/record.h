@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SALLYPORT_RECORD_H
+#define SALLYPORT_RECORD_H
+
+#include <jansson.h>
+
+#include "message.h"
+#include "settings.h"
+
+/* The keys of the ready record. @published: number of port maps. The caller's to json_decref(). */
+json_t *record_ready(const Settings *settings, const MessageLink *link, unsigned published);
+
+/* What to tell people of an end nobody wished for, by its SALLYPORT_REASON_*; NULL for all other ends. @signal_name: what killed the
+ * process that ended, or NULL, then @status is its exit status. g_free(). */
+char *record_exit_line(const Settings *settings, const char *reason, int status,
+                       const char *signal_name);
+
+#endif
