@@ -5,7 +5,7 @@
  * Does:     feeds frames in, hands frames out, polls libslirp's sockets, and sleeps when it holds none.
  * Runs in:  the datapath, on the loop thread.
  * Trusts:   libslirp not to be safe with hostile frames: everything comes through the gate.
- * Owns:     the Slirp, one GPollFD per socket that libslirp waits on.
+ * Owns:     the Slirp, an epoll set of the sockets it waits on: poll(2) over thousands of them would cost more than libslirp.
  * Not here: policy (gate.c). libslirp's own loopback check is off, because DNS over TCP goes to a loopback port, and because
  *           it would not hold: it looks at the virtual address alone.
  */
@@ -13,8 +13,11 @@
 
 #include "nat.h"
 
+#include <errno.h>
 #include <slirp/libslirp.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include "../fault.h"
 
@@ -22,22 +25,28 @@
 #define NAT_NO_TIMER_MS 1000
 /* Renew libslirp's clock before a frame if it is older than this: its UDP timeouts count from it. */
 #define NAT_CLOCK_STALE_US 20000
+/* Sockets looked at in one turn; the others are still ready in the next. */
+#define NAT_EVENTS 256
 
 typedef struct NatPoll {
-    GPollFD poll;
-    uint64_t round; /* of the last slirp_pollfds_fill() that named it */
-    guint index;    /* in Nat.active */
+    int fd;
+    uint32_t events;  /* EPOLL* bits it is in the epoll set for */
+    uint32_t revents; /* of the dispatch under way */
+    uint64_t round;   /* of the last slirp_pollfds_fill() that named it */
+    guint index;      /* in Nat.active */
 } NatPoll;
 
 typedef struct NatSource {
     GSource base;
     Nat *nat;
+    gpointer tag;
 } NatSource;
 
 struct Nat {
     Slirp *slirp;
     NatHooks hooks;
     GSource *source;
+    int epoll_fd;
     GPtrArray *polls;    /* NatPoll or NULL, indexed by fd */
     GPtrArray *active;   /* the same NatPolls, in no order */
     GHashTable *sockets; /* fds libslirp has registered */
@@ -112,7 +121,7 @@ static void nat_poll_drop(Nat *nat, int fd)
     if (slot == NULL) {
         return;
     }
-    g_source_remove_poll(nat->source, &slot->poll);
+    (void)epoll_ctl(nat->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
     g_ptr_array_index(nat->polls, fd) = NULL;
     (void)g_ptr_array_remove_index_fast(nat->active, slot->index);
     if (slot->index < nat->active->len) {
@@ -160,26 +169,27 @@ static const SlirpCb nat_callbacks = {
     .timer_new_opaque = nat_timer_new_opaque,
 };
 
-static gushort nat_events_to_glib(int events)
+static uint32_t nat_events_to_epoll(int events)
 {
-    return (gushort)(((events & SLIRP_POLL_IN) ? G_IO_IN : 0) |
-                     ((events & SLIRP_POLL_OUT) ? G_IO_OUT : 0) |
-                     ((events & SLIRP_POLL_PRI) ? G_IO_PRI : 0) |
-                     ((events & SLIRP_POLL_ERR) ? G_IO_ERR : 0) |
-                     ((events & SLIRP_POLL_HUP) ? G_IO_HUP : 0));
+    return ((events & SLIRP_POLL_IN) ? EPOLLIN : 0U) | ((events & SLIRP_POLL_OUT) ? EPOLLOUT : 0U) |
+           ((events & SLIRP_POLL_PRI) ? EPOLLPRI : 0U) |
+           ((events & SLIRP_POLL_ERR) ? EPOLLERR : 0U) |
+           ((events & SLIRP_POLL_HUP) ? EPOLLHUP : 0U);
 }
 
-static int nat_events_from_glib(gushort events)
+static int nat_events_from_epoll(uint32_t events)
 {
-    return ((events & G_IO_IN) ? SLIRP_POLL_IN : 0) | ((events & G_IO_OUT) ? SLIRP_POLL_OUT : 0) |
-           ((events & G_IO_PRI) ? SLIRP_POLL_PRI : 0) | ((events & G_IO_ERR) ? SLIRP_POLL_ERR : 0) |
-           ((events & G_IO_HUP) ? SLIRP_POLL_HUP : 0);
+    return ((events & EPOLLIN) ? SLIRP_POLL_IN : 0) | ((events & EPOLLOUT) ? SLIRP_POLL_OUT : 0) |
+           ((events & EPOLLPRI) ? SLIRP_POLL_PRI : 0) | ((events & EPOLLERR) ? SLIRP_POLL_ERR : 0) |
+           ((events & EPOLLHUP) ? SLIRP_POLL_HUP : 0);
 }
 
-/* SlirpAddPollCb: the index is the fd, so that a socket keeps its GPollFD while others come and go. */
+/* SlirpAddPollCb: the index is the fd, so that a socket keeps its place while others come and go. Only what changes is told
+ * to the kernel: libslirp names all its sockets anew in each turn of the loop. */
 static int nat_add_poll(int fd, int events, void *opaque)
 {
     Nat *nat = opaque;
+    struct epoll_event event = {.events = nat_events_to_epoll(events)};
     NatPoll *slot;
 
     if ((guint)fd >= nat->polls->len) {
@@ -188,15 +198,18 @@ static int nat_add_poll(int fd, int events, void *opaque)
     slot = g_ptr_array_index(nat->polls, fd);
     if (slot == NULL) {
         slot = g_new0(NatPoll, 1);
-        slot->poll.fd = fd;
-        g_ptr_array_index(nat->polls, fd) = slot;
+        slot->fd = fd;
+        slot->events = event.events;
         slot->index = nat->active->len;
+        g_ptr_array_index(nat->polls, fd) = slot;
         g_ptr_array_add(nat->active, slot);
-        slot->poll.events = nat_events_to_glib(events);
-        g_source_add_poll(nat->source, &slot->poll);
+        event.data.ptr = slot;
+        (void)epoll_ctl(nat->epoll_fd, EPOLL_CTL_ADD, fd, &event);
+    } else if (slot->events != event.events) {
+        slot->events = event.events;
+        event.data.ptr = slot;
+        (void)epoll_ctl(nat->epoll_fd, EPOLL_CTL_MOD, fd, &event);
     }
-    slot->poll.events = nat_events_to_glib(events);
-    slot->poll.revents = 0;
     slot->round = nat->round;
     return fd;
 }
@@ -208,7 +221,7 @@ static int nat_get_revents(int index, void *opaque)
     const NatPoll *slot =
         index >= 0 && (guint)index < nat->polls->len ? g_ptr_array_index(nat->polls, index) : NULL;
 
-    return slot == NULL ? 0 : nat_events_from_glib(slot->poll.revents);
+    return slot == NULL ? 0 : nat_events_from_epoll(slot->revents);
 }
 
 static int nat_no_revents(int index, void *opaque)
@@ -225,7 +238,7 @@ static void nat_forget_unwanted(Nat *nat)
         const NatPoll *slot = g_ptr_array_index(nat->active, i - 1);
 
         if (slot->round != nat->round) {
-            nat_poll_drop(nat, slot->poll.fd);
+            nat_poll_drop(nat, slot->fd);
         }
     }
 }
@@ -252,27 +265,27 @@ static gboolean nat_check(GSource *source)
 {
     Nat *nat = ((NatSource *)source)->nat;
 
-    if (nat->due_us >= 0 && g_get_monotonic_time() >= nat->due_us) {
-        return TRUE;
-    }
-    for (guint i = 0; i < nat->active->len; i++) {
-        const NatPoll *slot = g_ptr_array_index(nat->active, i);
-
-        if (slot->poll.revents != 0) {
-            return TRUE;
-        }
-    }
-    return FALSE;
+    return (nat->due_us >= 0 && g_get_monotonic_time() >= nat->due_us) ||
+           g_source_query_unix_fd(source, ((NatSource *)source)->tag) != 0;
 }
 
 static gboolean nat_dispatch(GSource *source, GSourceFunc callback, gpointer user_data)
 {
     Nat *nat = ((NatSource *)source)->nat;
+    struct epoll_event ready[NAT_EVENTS];
+    int count = epoll_wait(nat->epoll_fd, ready, NAT_EVENTS, 0);
 
     (void)callback;
     (void)user_data;
+    for (int i = 0; i < count; i++) {
+        ((NatPoll *)ready[i].data.ptr)->revents = ready[i].events;
+    }
     nat->clock_us = g_get_monotonic_time();
     slirp_pollfds_poll(nat->slirp, 0, nat_get_revents, nat);
+    /* libslirp may have closed any of them meanwhile: what is left is found among the living. */
+    for (guint i = 0; count > 0 && i < nat->active->len; i++) {
+        ((NatPoll *)g_ptr_array_index(nat->active, i))->revents = 0;
+    }
     return G_SOURCE_CONTINUE;
 }
 
@@ -330,6 +343,11 @@ Nat *nat_new(const Settings *settings, unsigned mtu, bool ipv6, GMainContext *co
     nat->polls = g_ptr_array_new();
     nat->active = g_ptr_array_new();
     nat->sockets = g_hash_table_new(NULL, NULL);
+    nat->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (nat->epoll_fd < 0) {
+        fault_set(error, FAULT_INTERNAL, errno, "epoll_create1: %s", g_strerror(errno));
+        return NULL;
+    }
     nat_fill_config(nat, &config, settings, mtu, ipv6);
     nat->slirp = slirp_new(&config, &nat_callbacks, nat);
     if (nat->slirp == NULL) {
@@ -339,6 +357,7 @@ Nat *nat_new(const Settings *settings, unsigned mtu, bool ipv6, GMainContext *co
     }
     nat->source = g_source_new(&nat_source_funcs, sizeof(NatSource));
     ((NatSource *)nat->source)->nat = nat;
+    ((NatSource *)nat->source)->tag = g_source_add_unix_fd(nat->source, nat->epoll_fd, G_IO_IN);
     g_source_attach(nat->source, context);
     return g_steal_pointer(&nat);
 }
@@ -352,11 +371,14 @@ void nat_free(Nat *nat)
         slirp_cleanup(nat->slirp);
     }
     if (nat->source != NULL) {
-        for (guint fd = 0; fd < nat->polls->len; fd++) {
-            nat_poll_drop(nat, (int)fd);
-        }
         g_source_destroy(nat->source);
         g_source_unref(nat->source);
+    }
+    while (nat->active->len > 0) {
+        nat_poll_drop(nat, ((NatPoll *)g_ptr_array_index(nat->active, 0))->fd);
+    }
+    if (nat->epoll_fd >= 0) {
+        (void)close(nat->epoll_fd);
     }
     g_ptr_array_unref(nat->polls);
     g_ptr_array_unref(nat->active);
