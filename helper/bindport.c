@@ -53,6 +53,13 @@ static NetAddr bindport_address(const PortMap *map, sa_family_t family)
     return netaddr_any(family);
 }
 
+static bool bindport_host_has_ipv6(void)
+{
+    FD_AUTO fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    return fd >= 0;
+}
+
 size_t bindport_slots(const PortMap *map, BindSlot ret[BIND_SLOTS_MAX])
 {
     static const struct {
@@ -68,7 +75,8 @@ size_t bindport_slots(const PortMap *map, BindSlot ret[BIND_SLOTS_MAX])
     unsigned ports = map->ports_kind == PORTMAP_PORTS_RANGE
                          ? (unsigned)map->host_ports.last - map->host_ports.first + 1
                          : 1;
-    bool merge = bindport_wildcard(map) && ports > BINDPORT_TWO_SOCKETS_MAX && !map->first_free;
+    bool merge = bindport_wildcard(map) && ports > BINDPORT_TWO_SOCKETS_MAX && !map->first_free &&
+                 bindport_host_has_ipv6();
     size_t count = 0;
 
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
@@ -194,13 +202,33 @@ GError *bindport_fault(const PortMap *map, const BindSlot *slot, uint16_t port, 
                      bindport_protocol_name(slot->protocol), g_strerror(errnum), hint);
 }
 
-int bindport_probe(const NetAddr *addr)
+int bindport_open_loopback(sa_family_t family)
 {
-    FD_AUTO fd = socket(addr->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    FD_AUTO fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    NetAddr loopback = netaddr_loopback(family);
+    struct sockaddr_storage sa;
+    socklen_t len = netaddr_to_sockaddr(&loopback, 0, &sa);
+
+    if (fd < 0 || bind(fd, (const struct sockaddr *)&sa, len) < 0 || listen(fd, SOMAXCONN) < 0) {
+        return -errno;
+    }
+    return fd_steal(&fd);
+}
+
+GError *bindport_source_fault(const NetAddr *addr)
+{
+    FD_AUTO fd =
+        addr->family != AF_UNSPEC ? socket(addr->family, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;
     struct sockaddr_storage sa;
     socklen_t len = netaddr_to_sockaddr(addr, 0, &sa);
+    char text[NETADDR_STRLEN];
 
-    return fd < 0 || bind(fd, (const struct sockaddr *)&sa, len) < 0 ? errno : 0;
+    if (addr->family == AF_UNSPEC ||
+        (fd >= 0 && bind(fd, (const struct sockaddr *)&sa, len) == 0)) {
+        return NULL;
+    }
+    return fault_new(FAULT_OPTION, errno, "--outbound-addr %s: %s", netaddr_format(addr, text),
+                     g_strerror(errno));
 }
 
 const char *bindport_protocol_name(PortMapProtocol protocol)

@@ -44,8 +44,11 @@ uint16_t bindport_port(int fd);
 /* What went wrong with one port, as FAULT_PUBLISH; names ip_unprivileged_port_start for a privileged one. */
 GError *bindport_fault(const PortMap *map, const BindSlot *slot, uint16_t port, int errnum);
 
-/* Can a socket be bound to this address of the host? 0 or the errno: EADDRNOTAVAIL. */
-int bindport_probe(const NetAddr *addr);
+/* A listening TCP socket on a port of the loopback address that the kernel picks, or -errno. */
+int bindport_open_loopback(sa_family_t family);
+
+/* Why no socket can be bound to an --outbound-addr, as FAULT_OPTION; NULL if one can, or if @addr is AF_UNSPEC. */
+GError *bindport_source_fault(const NetAddr *addr);
 
 /* "tcp" or "udp". */
 const char *bindport_protocol_name(PortMapProtocol protocol);

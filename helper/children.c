@@ -12,6 +12,7 @@
 #include "children.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -22,7 +23,17 @@
 #include "fault.h"
 #include "fd.h"
 
+/* A message that waits for room; its fds are duplicates. */
+typedef struct ChildLetter {
+    Message message;
+    int fds[MESSAGE_FDS_MAX];
+    size_t count;
+} ChildLetter;
+
 struct Child {
+    GMainContext *context;
+    GQueue outbox; /* ChildLetter */
+    GSource *out_source;
     pid_t pid;
     int pidfd;
     int sock;
@@ -31,6 +42,8 @@ struct Child {
     GSource *message_source;
     GSource *end_source;
 };
+
+static void child_letter_free(ChildLetter *letter);
 
 static void child_source_clear(GSource **source)
 {
@@ -87,7 +100,9 @@ static gboolean child_ended(gint fd, GIOCondition condition, gpointer user_data)
     while (child_read_one(child)) {
     }
     child->reaped = true;
-    (void)waitpid(child->pid, &wstatus, 0);
+    if (waitpid(child->pid, &wstatus, 0) != child->pid) {
+        wstatus = W_EXITCODE(255, 0); /* somebody else has reaped it: how it ended is lost */
+    }
     child->hooks.ended(child, wstatus, child->hooks.user_data);
     return G_SOURCE_REMOVE;
 }
@@ -106,6 +121,8 @@ Child *child_new(pid_t pid, int take_sock, GMainContext *context, const ChildHoo
 {
     g_autoptr(Child) child = g_new0(Child, 1);
 
+    g_queue_init(&child->outbox);
+    child->context = context;
     child->pid = pid;
     child->sock = take_sock;
     child->hooks = *hooks;
@@ -113,6 +130,9 @@ Child *child_new(pid_t pid, int take_sock, GMainContext *context, const ChildHoo
     child->pidfd = pidfd_open(pid, 0);
     if (child->pidfd < 0) {
         fault_set(error, FAULT_INTERNAL, errno, "pidfd_open: %s", g_strerror(errno));
+        (void)kill(pid, SIGKILL); /* not reaped, so the number is still its own */
+        (void)waitpid(pid, NULL, 0);
+        child->reaped = true;
         return NULL;
     }
     child->end_source = child_watch_fd(child, child->pidfd, child_ended, context);
@@ -128,14 +148,73 @@ void child_free(Child *child)
         return;
     }
     if (!child->reaped) {
-        (void)kill(child->pid, SIGKILL); /* not reaped, so the number is still its own */
+        (void)pidfd_send_signal(child->pidfd, SIGKILL, NULL, 0);
         (void)waitpid(child->pid, NULL, 0);
     }
+    child_source_clear(&child->out_source);
+    g_queue_clear_full(&child->outbox, (GDestroyNotify)child_letter_free);
     child_source_clear(&child->message_source);
     child_source_clear(&child->end_source);
     fd_close(child->pidfd);
     fd_close(child->sock);
     g_free(child);
+}
+
+static void child_letter_free(ChildLetter *letter)
+{
+    for (size_t i = 0; i < letter->count; i++) {
+        fd_close(letter->fds[i]);
+    }
+    g_free(letter);
+}
+
+static gboolean child_writable(gint fd, GIOCondition condition, gpointer user_data)
+{
+    Child *child = user_data;
+
+    (void)condition;
+    while (!g_queue_is_empty(&child->outbox)) {
+        ChildLetter *letter = g_queue_peek_head(&child->outbox);
+
+        if (message_send(fd, &letter->message, letter->fds, letter->count) == -EAGAIN) {
+            return G_SOURCE_CONTINUE;
+        }
+        /* Sent, or the child has ended, which its pidfd tells. */
+        child_letter_free(g_queue_pop_head(&child->outbox));
+    }
+    child_source_clear(&child->out_source);
+    if (child->hooks.drained != NULL) {
+        child->hooks.drained(child, child->hooks.user_data);
+    }
+    return G_SOURCE_REMOVE;
+}
+
+int child_send(Child *child, const void *message, size_t size, const int *fds, size_t count)
+{
+    int failed =
+        g_queue_is_empty(&child->outbox) ? message_send(child->sock, message, fds, count) : -EAGAIN;
+    ChildLetter *letter;
+
+    if (failed != -EAGAIN) {
+        return failed;
+    }
+    letter = g_new0(ChildLetter, 1);
+    memcpy(&letter->message, message, size);
+    for (; letter->count < count; letter->count++) {
+        letter->fds[letter->count] = fcntl(fds[letter->count], F_DUPFD_CLOEXEC, 3);
+    }
+    g_queue_push_tail(&child->outbox, letter);
+    if (child->out_source == NULL) {
+        child->out_source = g_unix_fd_source_new(child->sock, G_IO_OUT);
+        g_source_set_callback(child->out_source, G_SOURCE_FUNC(child_writable), child, NULL);
+        g_source_attach(child->out_source, child->context);
+    }
+    return 0;
+}
+
+bool child_is_behind(const Child *child)
+{
+    return child->out_source != NULL;
 }
 
 pid_t child_pid(const Child *child)

@@ -38,7 +38,8 @@ static gboolean endings_signal(gint fd, GIOCondition condition, gpointer user_da
 
     (void)condition;
     if (read(fd, &info, sizeof(info)) == sizeof(info)) {
-        endings->func(SALLYPORT_REASON_SIGNAL, (int)info.ssi_signo, endings->user_data);
+        endings->func(SALLYPORT_REASON_SIGNAL, (int)info.ssi_signo, info.ssi_code == SI_KERNEL,
+                      endings->user_data);
     }
     return G_SOURCE_CONTINUE;
 }
@@ -49,7 +50,7 @@ static gboolean endings_parent(gint fd, GIOCondition condition, gpointer user_da
 
     (void)fd;
     (void)condition;
-    endings->func(SALLYPORT_REASON_PARENT_GONE, 0, endings->user_data);
+    endings->func(SALLYPORT_REASON_PARENT_GONE, 0, false, endings->user_data);
     return G_SOURCE_REMOVE;
 }
 
@@ -59,7 +60,7 @@ static gboolean endings_exit_fd(gint fd, GIOCondition condition, gpointer user_d
 
     (void)fd;
     (void)condition;
-    endings->func(SALLYPORT_REASON_EXIT_FD, 0, endings->user_data);
+    endings->func(SALLYPORT_REASON_EXIT_FD, 0, false, endings->user_data);
     return G_SOURCE_REMOVE;
 }
 
@@ -75,12 +76,17 @@ static void endings_watch(Endings *endings, int fd, GIOCondition condition, GUni
 
 static int endings_signalfd(void)
 {
+    struct sigaction hangup;
     sigset_t set;
 
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGQUIT);
+    /* nohup(1) leaves it ignored, and so it stays. */
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN) {
+        sigaddset(&set, SIGHUP);
+    }
     if (sigprocmask(SIG_BLOCK, &set, NULL) < 0) {
         return -1;
     }
@@ -88,9 +94,8 @@ static int endings_signalfd(void)
 }
 
 /* -1 with errno 0 if there is nothing to watch: a parent in another PID namespace shows as 0. */
-static int endings_open_parent(void)
+static int endings_open_parent(pid_t parent)
 {
-    pid_t parent = getppid();
     int fd;
 
     errno = 0;
@@ -107,8 +112,8 @@ static int endings_open_parent(void)
     return fd;
 }
 
-Endings *endings_new(const Settings *settings, GMainContext *context, EndingsFunc func,
-                     void *user_data, GError **error)
+Endings *endings_new(const Settings *settings, pid_t parent, GMainContext *context,
+                     EndingsFunc func, void *user_data, GError **error)
 {
     g_autoptr(Endings) endings = g_new0(Endings, 1);
 
@@ -124,7 +129,7 @@ Endings *endings_new(const Settings *settings, GMainContext *context, EndingsFun
     if (settings->exit_fd >= 0) {
         endings_watch(endings, settings->exit_fd, G_IO_HUP | G_IO_ERR, endings_exit_fd, context);
     } else if (!settings->outlive_parent) {
-        endings->parent_fd = endings_open_parent();
+        endings->parent_fd = endings_open_parent(parent);
         if (endings->parent_fd < 0 && errno != 0) {
             fault_set(error, FAULT_INTERNAL, errno, "watching our parent: %s", g_strerror(errno));
             return NULL;

@@ -2,6 +2,9 @@
 #ifndef SALLYPORT_ENDINGS_H
 #define SALLYPORT_ENDINGS_H
 
+#include <stdbool.h>
+#include <sys/types.h>
+
 #include <glib.h>
 
 #include "settings.h"
@@ -9,17 +12,18 @@
 /* What ends a helper from outside, but for its guest: signals, its parent, --exit-fd. */
 typedef struct Endings Endings;
 
-/* @reason: a SALLYPORT_REASON_*; @number: of the signal, else 0. May be called more than once. */
-typedef void (*EndingsFunc)(const char *reason, int number, void *user_data);
+/* @reason: a SALLYPORT_REASON_*; @number: of the signal, else 0; @from_terminal: it was typed (Ctrl-C), so that the whole foreground process
+ * group got it. May be called more than once. */
+typedef void (*EndingsFunc)(const char *reason, int number, bool from_terminal, void *user_data);
 
 /**
  * endings_new() - watch them from @context
  *
- * SIGTERM, SIGINT and SIGHUP come by signalfd(2) from now on. The parent is held by a pidfd unless
+ * SIGTERM, SIGINT, SIGQUIT and SIGHUP (unless it was ignored) come by signalfd(2) from now on. @parent, our parent when main() began, is held by a pidfd unless
  * --outlive-parent or --exit-fd was given. Return: NULL with @error set (FAULT_INTERNAL)
  */
-Endings *endings_new(const Settings *settings, GMainContext *context, EndingsFunc func,
-                     void *user_data, GError **error);
+Endings *endings_new(const Settings *settings, pid_t parent, GMainContext *context,
+                     EndingsFunc func, void *user_data, GError **error);
 void endings_free(Endings *endings);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Endings, endings_free)
 

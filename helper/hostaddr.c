@@ -121,12 +121,14 @@ static gboolean hostaddr_notice(gint fd, GIOCondition condition, gpointer user_d
 {
     HostAddr *hostaddr = user_data;
     char buffer[8192];
+    int failed;
 
     (void)condition;
     /* What they say does not matter, nor does ENOBUFS. */
     while (recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT) >= 0 || errno == ENOBUFS) {
     }
-    if (hostaddr_read(hostaddr) == 0) {
+    failed = hostaddr_read(hostaddr);
+    if (failed == 0 || failed == -EINTR) {
         hostaddr->changed(hostaddr->user_data);
     }
     return G_SOURCE_CONTINUE;
@@ -150,7 +152,9 @@ HostAddr *hostaddr_new(GMainContext *context, HostAddrFunc changed, void *user_d
         return NULL;
     }
     failed = hostaddr_read(hostaddr);
-    if (failed != 0) {
+    if (failed != 0 &&
+        failed !=
+            -EINTR) { /* EINTR: it changes all the time, the last list will do until the notice */
         fault_set(error, FAULT_INTERNAL, -failed, "reading the host's addresses: %s",
                   g_strerror(-failed));
         return NULL;

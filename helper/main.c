@@ -6,7 +6,9 @@
  */
 #include "config.h"
 
+#include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include <glib.h>
 #include <jansson.h>
@@ -50,7 +52,11 @@ int main(int argc, char **argv)
     g_autoptr(Options) options = NULL;
     g_autoptr(Settings) settings = NULL;
     g_autoptr(Report) report = NULL;
+    pid_t parent = getppid(); /* before it can end: later getppid() names somebody else */
 
+    (void)signal(
+        SIGCHLD,
+        SIG_DFL); /* ignored, as some parents leave it, it would reap our children behind our back */
     if (process_fill_stdio() != 0) {
         return 1;
     }
@@ -69,5 +75,5 @@ int main(int argc, char **argv)
     if (faults->len > 0) {
         return main_refuse(settings, report, faults);
     }
-    return supervisor_run(settings, report);
+    return supervisor_run(settings, parent, report);
 }

@@ -247,12 +247,14 @@ static void publisher_bind_first_free(Publisher *publisher, PublishedMap *publis
 {
     const PortMap *map = published->map;
     size_t slot = 0;
+    uint16_t tried = map->host_ports.first;
     int failed = EADDRINUSE;
 
     for (uint32_t port = map->host_ports.first; port <= map->host_ports.last; port++) {
         if (!portmap_has_host_port(map, (uint16_t)port)) {
             continue;
         }
+        tried = (uint16_t)port;
         failed = publisher_bind_port(publisher, published, (uint16_t)port, map->guest_ports.first,
                                      &slot);
         failed = failed == 0 && published->bound == 0 ? published->weak_errno : failed;
@@ -263,8 +265,7 @@ static void publisher_bind_first_free(Publisher *publisher, PublishedMap *publis
             break;
         }
     }
-    publisher_fail(publisher, published, &published->slots[slot].slot, map->host_ports.first,
-                   failed);
+    publisher_fail(publisher, published, &published->slots[slot].slot, tried, failed);
 }
 
 /* Binds on until batches enough wait; true when the range is through. */

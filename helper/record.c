@@ -9,6 +9,7 @@
 
 #include "record.h"
 
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -61,4 +62,12 @@ char *record_exit_line(const Settings *settings, const char *reason, int status,
     }
     return signal_name != NULL ? g_strdup_printf("%s was killed by %s", who, signal_name)
                                : g_strdup_printf("%s ended with status %d", who, status);
+}
+
+char *record_signal_name(int number)
+{
+    const char *name = sigabbrev_np(number);
+
+    return name != NULL ? g_strdup_printf("SIG%s", name)
+                        : g_strdup_printf("SIGRTMIN+%d", number - SIGRTMIN);
 }

@@ -15,4 +15,7 @@ json_t *record_ready(const Settings *settings, const MessageLink *link, unsigned
 char *record_exit_line(const Settings *settings, const char *reason, int status,
                        const char *signal_name);
 
+/* "SIGKILL", or "SIGRTMIN+6" for what has no name. g_free(). */
+char *record_signal_name(int number);
+
 #endif

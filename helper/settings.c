@@ -13,9 +13,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/epoll.h>
 #include <string.h>
 
 #include "fault.h"
+#include "fd.h"
 #include "portmap.h"
 
 /* Where things are within the CIDRs. */
@@ -409,6 +411,33 @@ static void settings_words(Settings *settings, const Options *options, GPtrArray
     }
 }
 
+/* Only what can hang up is of use: epoll(7) refuses regular files, /dev/null and the like, which never do. */
+static void settings_check_exit_fd(const Settings *settings, GPtrArray *faults)
+{
+    FD_AUTO epoll = settings->exit_fd >= 0 ? epoll_create1(EPOLL_CLOEXEC) : -1;
+    struct epoll_event event = {.events = 0};
+
+    if (epoll >= 0 && epoll_ctl(epoll, EPOLL_CTL_ADD, settings->exit_fd, &event) < 0 &&
+        errno == EPERM) {
+        g_ptr_array_add(faults, fault_new(FAULT_OPTION, EINVAL,
+                                          "--exit-fd %d: can never hang up (want a pipe or socket)",
+                                          settings->exit_fd));
+    }
+}
+
+static void settings_check_fds(const Settings *settings, GPtrArray *faults)
+{
+    settings_check_exit_fd(settings, faults);
+    if (settings->ready_fd >= 0 &&
+        (settings->ready_fd == settings->report_fd || settings->ready_fd == settings->exit_fd)) {
+        g_ptr_array_add(
+            faults, fault_new(FAULT_OPTION, EINVAL,
+                              "--ready-fd %d: is closed when ready, so it cannot be --%s",
+                              settings->ready_fd,
+                              settings->ready_fd == settings->report_fd ? "report-fd" : "exit-fd"));
+    }
+}
+
 Settings *settings_new(const Options *options, GPtrArray *faults)
 {
     Settings *settings = g_new0(Settings, 1);
@@ -416,6 +445,7 @@ Settings *settings_new(const Options *options, GPtrArray *faults)
     settings->report_fd = settings_fd(options, OPTION_REPORT_FD, true, faults);
     settings->ready_fd = settings_fd(options, OPTION_READY_FD, true, faults);
     settings->exit_fd = settings_fd(options, OPTION_EXIT_FD, false, faults);
+    settings_check_fds(settings, faults);
     settings->outlive_parent = options_flag(options, OPTION_OUTLIVE_PARENT);
     settings_words(settings, options, faults);
     settings_target(settings, options, faults);

@@ -17,9 +17,9 @@
 #include "supervisor.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -50,6 +50,7 @@ typedef enum SupervisorState {
 } SupervisorState;
 
 typedef struct Supervisor {
+    pid_t parent;
     const Settings *settings;
     Report *report;
     GMainContext *context;
@@ -66,8 +67,10 @@ typedef struct Supervisor {
     HostAddr *hostaddr;
     MessageLink link;
     int tap;
-    bool inside_spoken; /* the TAP stands, or never will */
-    bool failed;        /* an error record was written */
+    bool inside_spoken;     /* the TAP stands, or never will */
+    bool failed;            /* an error record was written */
+    bool addresses_changed; /* since the datapath fell behind */
+    bool servers_changed;
     /* The end. */
     const char *reason;
     int end_status; /* of the process that ended, -1: none */
@@ -105,9 +108,10 @@ static void supervisor_fail_start(Supervisor *sv)
     supervisor_end(sv, SALLYPORT_REASON_START_FAILED, supervisor_failure_status(sv), -1, 0);
 }
 
-static void supervisor_send(Supervisor *sv, const void *message, const int *fds, size_t count)
+static void supervisor_send(Supervisor *sv, const void *message, size_t size, const int *fds,
+                            size_t count)
 {
-    int failed = message_send(child_sock(sv->datapath), message, fds, count);
+    int failed = child_send(sv->datapath, message, size, fds, count);
 
     if (failed == 0 || failed == -EPIPE || failed == -ECONNRESET) {
         return; /* a datapath that has ended is noticed by its pidfd */
@@ -128,6 +132,13 @@ static void supervisor_send_addresses(void *user_data)
     const NetAddr *addrs = hostaddr_list(sv->hostaddr, &count);
     size_t done = 0;
 
+    /* However often they change while the datapath is busy: the last list is what counts. */
+    if (sv->state == SUPERVISOR_STARTING ||
+        (sv->state == SUPERVISOR_RUNNING && child_is_behind(sv->datapath))) {
+        sv->addresses_changed = sv->state == SUPERVISOR_RUNNING;
+        return;
+    }
+
     do {
         MessageAddresses part = {.type = MESSAGE_HOST_ADDRESSES, .first = done == 0};
 
@@ -135,36 +146,60 @@ static void supervisor_send_addresses(void *user_data)
         memcpy(part.addrs, addrs + done, part.count * sizeof(NetAddr));
         done += part.count;
         part.last = done == count;
-        supervisor_send(sv, &part, NULL, 0);
+        supervisor_send(sv, &part, sizeof(part), NULL, 0);
     } while (done < count);
 }
 
 static void supervisor_send_servers(const NetAddr *servers, size_t count, void *user_data)
 {
+    Supervisor *sv = user_data;
     MessageServers message = {.type = MESSAGE_DNS_SERVERS};
 
+    if (sv->state == SUPERVISOR_RUNNING && child_is_behind(sv->datapath)) {
+        sv->servers_changed = true;
+        return;
+    }
     message.count = (uint32_t)MIN(count, G_N_ELEMENTS(message.addrs));
     memcpy(message.addrs, servers, message.count * sizeof(NetAddr));
-    supervisor_send(user_data, &message, NULL, 0);
+    supervisor_send(sv, &message, sizeof(message), NULL, 0);
+}
+
+/* ChildHooks.drained */
+static void supervisor_drained(Child *child, void *user_data)
+{
+    Supervisor *sv = user_data;
+    NetAddr servers[RESOLVCONF_SERVERS_MAX];
+
+    if (child != sv->datapath || sv->state != SUPERVISOR_RUNNING) {
+        return;
+    }
+    if (sv->addresses_changed) {
+        sv->addresses_changed = false;
+        supervisor_send_addresses(sv);
+    }
+    if (sv->servers_changed && sv->resolvconf != NULL) {
+        size_t count = resolvconf_servers(sv->resolvconf, servers);
+
+        sv->servers_changed = false;
+        supervisor_send_servers(servers, count, sv);
+    }
 }
 
 /* A loopback listener for DNS over TCP. Without IPv6 on the host there is none for it, and the gate refuses that port. */
 static void supervisor_send_dns_listener(Supervisor *sv, sa_family_t family)
 {
     MessageDnsListener message = {.type = MESSAGE_DNS_LISTENER, .family = family};
-    FD_AUTO fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    NetAddr loopback = netaddr_loopback(family);
-    struct sockaddr_storage sa;
-    socklen_t len = netaddr_to_sockaddr(&loopback, 0, &sa);
+    int fd = bindport_open_loopback(family);
 
-    if (fd < 0 || bind(fd, (const struct sockaddr *)&sa, len) < 0 || listen(fd, SOMAXCONN) < 0) {
-        report_log(sv->report, LOG_LEVEL_INFO, FAULT_RESOLVER, errno,
+    if (fd < 0) {
+        report_log(sv->report, LOG_LEVEL_INFO, FAULT_RESOLVER, -fd,
                    "no DNS over TCP for %s guests: %s", family == AF_INET ? "IPv4" : "IPv6",
-                   g_strerror(errno));
+                   g_strerror(-fd));
         return;
     }
     message.port = bindport_port(fd);
-    supervisor_send(sv, &message, &fd, 1);
+    supervisor_send(sv, &message, sizeof(message), &fd, 1);
+    fd_close(fd);
 }
 
 static bool supervisor_start_dns(Supervisor *sv, GError **error)
@@ -208,7 +243,7 @@ static void supervisor_go(Supervisor *sv)
 
     sv->state = SUPERVISOR_GOING;
     start.type = MESSAGE_START;
-    supervisor_send(sv, &start, &sv->tap, 1);
+    supervisor_send(sv, &start, sizeof(start), &sv->tap, 1);
     fd_clear(&sv->tap);
     supervisor_send_addresses(sv);
     if (!supervisor_start_dns(sv, &error)) {
@@ -216,7 +251,7 @@ static void supervisor_go(Supervisor *sv)
         supervisor_fail_start(sv);
         return;
     }
-    supervisor_send(sv, &go, NULL, 0);
+    supervisor_send(sv, &go, sizeof(go), NULL, 0);
 }
 
 static void supervisor_check_start(Supervisor *sv)
@@ -239,16 +274,17 @@ static void supervisor_published(void *user_data)
 
 static void supervisor_write_ready_fd(Supervisor *sv)
 {
-    int fd = sv->settings->ready_fd;
+    struct pollfd pfd = {.fd = sv->settings->ready_fd, .events = POLLOUT};
 
-    if (fd < 0) {
+    if (pfd.fd < 0) {
         return;
     }
-    if (write(fd, "1", 1) != 1) {
-        report_log(sv->report, LOG_LEVEL_WARNING, FAULT_REPORT, errno, "--ready-fd %d: %s", fd,
-                   g_strerror(errno));
+    /* Somebody else's full pipe must not hold us. */
+    if (poll(&pfd, 1, 0) != 1 || write(pfd.fd, "1", 1) != 1) {
+        report_log(sv->report, LOG_LEVEL_WARNING, FAULT_REPORT, errno,
+                   "--ready-fd %d: cannot be written", pfd.fd);
     }
-    (void)close(fd);
+    process_close_inherited(pfd.fd);
 }
 
 static void supervisor_ready(Supervisor *sv)
@@ -264,15 +300,7 @@ static void supervisor_ready(Supervisor *sv)
         supervisor_fail_start(sv);
         return;
     }
-    if (sv->sandbox != NULL && !sandbox_go(sv->sandbox, &status, &error)) {
-        supervisor_error(sv, error);
-        supervisor_end(sv, SALLYPORT_REASON_START_FAILED, status, -1, 0);
-        return;
-    }
-    sv->state = SUPERVISOR_RUNNING;
     published = publisher_report(sv->publisher);
-    report_event(sv->report, SALLYPORT_EVENT_READY,
-                 record_ready(sv->settings, &sv->link, published));
     if (report_overflowed(sv->report)) {
         error = fault_new(FAULT_REPORT, ENOBUFS,
                           "--report-fd: the reader does not read; records were lost");
@@ -280,6 +308,14 @@ static void supervisor_ready(Supervisor *sv)
         supervisor_fail_start(sv);
         return;
     }
+    if (sv->sandbox != NULL && !sandbox_go(sv->sandbox, &status, &error)) {
+        supervisor_error(sv, error);
+        supervisor_end(sv, SALLYPORT_REASON_START_FAILED, status, -1, 0);
+        return;
+    }
+    sv->state = SUPERVISOR_RUNNING;
+    report_event(sv->report, SALLYPORT_EVENT_READY,
+                 record_ready(sv->settings, &sv->link, published));
     supervisor_write_ready_fd(sv);
 }
 
@@ -333,23 +369,21 @@ static void supervisor_broken(Child *child, int failed, void *user_data)
                g_strerror(-failed));
 }
 
-static int supervisor_wstatus_signal(int wstatus)
-{
-    return WIFSIGNALED(wstatus) ? WTERMSIG(wstatus) : 0;
-}
-
-static int supervisor_wstatus_status(int wstatus)
-{
-    return WIFEXITED(wstatus) ? WEXITSTATUS(wstatus) : -1;
-}
-
 /* ChildHooks.ended */
 static void supervisor_child_ended(Child *child, int wstatus, void *user_data)
 {
     Supervisor *sv = user_data;
-    int status = supervisor_wstatus_status(wstatus);
-    int number = supervisor_wstatus_signal(wstatus);
+    int status = WIFEXITED(wstatus) ? WEXITSTATUS(wstatus) : -1;
+    int number = WIFSIGNALED(wstatus) ? WTERMSIG(wstatus) : 0;
 
+    if (child == sv->command && sv->state != SUPERVISOR_RUNNING) {
+        g_autoptr(GError) error =
+            fault_new(FAULT_COMMAND, ECHILD, "-- COMMAND: its process ended before it ran");
+
+        supervisor_error(sv, error);
+        supervisor_fail_start(sv);
+        return;
+    }
     if (child == sv->command) {
         supervisor_end(sv, SALLYPORT_REASON_COMMAND,
                        number != 0 ? SANDBOX_STATUS_SIGNALLED + number : status, status, number);
@@ -389,13 +423,13 @@ static void supervisor_target_gone(const char *reason, void *user_data)
 }
 
 /* EndingsFunc */
-static void supervisor_ending(const char *reason, int number, void *user_data)
+static void supervisor_ending(const char *reason, int number, bool from_terminal, void *user_data)
 {
     Supervisor *sv = user_data;
 
-    if (sv->command != NULL && number != 0) {
-        /* COMMAND may catch it; its end is ours. The terminal has sent SIGINT to it already. */
-        if (number != SIGINT) {
+    if (sv->command != NULL && number != 0 && sv->state == SUPERVISOR_RUNNING) {
+        /* COMMAND may catch it; its end is ours. What the terminal sends, it sends to COMMAND as well. */
+        if (!from_terminal) {
             child_signal(sv->command, number);
         }
         return;
@@ -405,7 +439,8 @@ static void supervisor_ending(const char *reason, int number, void *user_data)
 
 static bool supervisor_spawn(Supervisor *sv, size_t nofile, GError **error)
 {
-    ChildHooks hooks = {supervisor_message, supervisor_broken, supervisor_child_ended, sv};
+    ChildHooks hooks = {supervisor_message, supervisor_broken, supervisor_child_ended,
+                        supervisor_drained, sv};
     int inside_pair[2];
     int datapath_pair[2];
     int between[2];
@@ -439,12 +474,14 @@ static bool supervisor_spawn(Supervisor *sv, size_t nofile, GError **error)
 
 static bool supervisor_make_sandbox(Supervisor *sv, GError **error)
 {
-    ChildHooks hooks = {supervisor_message, supervisor_broken, supervisor_child_ended, sv};
+    ChildHooks hooks = {supervisor_message, supervisor_broken, supervisor_child_ended,
+                        supervisor_drained, sv};
 
     if (sv->settings->guest.kind != GUEST_COMMAND) {
         return true;
     }
-    sv->sandbox = sandbox_new(&sv->settings->guest, sv->settings->dns, error);
+    sv->sandbox = sandbox_new(&sv->settings->guest,
+                              sv->settings->dns ? sv->settings->resolv_conf : NULL, error);
     if (sv->sandbox == NULL) {
         return false;
     }
@@ -462,13 +499,9 @@ static void supervisor_check_outbound(Supervisor *sv)
     const NetAddr *addrs[] = {&sv->settings->outbound4, &sv->settings->outbound6};
 
     for (size_t i = 0; i < G_N_ELEMENTS(addrs); i++) {
-        int failed = addrs[i]->family != AF_UNSPEC ? bindport_probe(addrs[i]) : 0;
-        char text[NETADDR_STRLEN];
+        g_autoptr(GError) error = bindport_source_fault(addrs[i]);
 
-        if (failed != 0) {
-            g_autoptr(GError) error = fault_new(FAULT_OPTION, failed, "--outbound-addr %s: %s",
-                                                netaddr_format(addrs[i], text), g_strerror(failed));
-
+        if (error != NULL) {
             supervisor_error(sv, error);
         }
     }
@@ -476,12 +509,13 @@ static void supervisor_check_outbound(Supervisor *sv)
 
 static bool supervisor_start(Supervisor *sv, GError **error)
 {
-    size_t nofile = process_raise_nofile();
+    size_t nofile;
 
-    sv->endings = endings_new(sv->settings, sv->context, supervisor_ending, sv, error);
+    sv->endings = endings_new(sv->settings, sv->parent, sv->context, supervisor_ending, sv, error);
     if (sv->endings == NULL || !supervisor_make_sandbox(sv, error) || !process_harden(error)) {
         return false;
     }
+    nofile = process_raise_nofile(); /* ours, not COMMAND's */
     supervisor_check_outbound(sv);
     sv->target = target_open(&sv->settings->guest,
                              sv->sandbox != NULL ? sandbox_pid(sv->sandbox) : 0, error);
@@ -512,7 +546,7 @@ static void supervisor_report_exit(const Supervisor *sv)
         (void)json_object_set_new(body, "status", json_integer(sv->end_status));
     }
     if (sv->end_signal != 0) {
-        name = g_strdup_printf("SIG%s", sigabbrev_np(sv->end_signal));
+        name = record_signal_name(sv->end_signal);
         (void)json_object_set_new(body, "signal", json_string(name));
     }
     line = record_exit_line(sv->settings, sv->reason, sv->end_status, name);
@@ -534,12 +568,13 @@ static void supervisor_clear(Supervisor *sv)
     fd_clear(&sv->tap);
 }
 
-int supervisor_run(const Settings *settings, Report *report)
+int supervisor_run(const Settings *settings, pid_t parent, Report *report)
 {
     g_autoptr(GMainContext) context = g_main_context_new();
     g_autoptr(GMainLoop) loop = g_main_loop_new(context, FALSE);
     g_autoptr(GError) error = NULL;
-    Supervisor sv = {.settings = settings,
+    Supervisor sv = {.parent = parent,
+                     .settings = settings,
                      .report = report,
                      .context = context,
                      .loop = loop,

@@ -32,6 +32,7 @@
 
 typedef struct Inside {
     const GuestSettings *guest;
+    const char *what; /* the guest, as the command line names it */
     pid_t parent;
     int supervisor;
     int datapath;
@@ -50,14 +51,16 @@ static void inside_say(const Inside *inside, MessageType type, unsigned level, c
 
 static bool inside_join(const Inside *inside, GError **error)
 {
+    const char *failed = NULL;
+
     if (inside->userns >= 0 && setns(inside->userns, CLONE_NEWUSER) < 0) {
-        fault_set(error, FAULT_NAMESPACE, errno, "cannot join the guest's user namespace: %s",
-                  g_strerror(errno));
-        return false;
+        failed = "the user namespace that owns its network";
+    } else if (setns(inside->netns, CLONE_NEWNET) < 0) {
+        failed = "its network namespace";
     }
-    if (setns(inside->netns, CLONE_NEWNET) < 0) {
-        fault_set(error, FAULT_NAMESPACE, errno, "cannot join the guest's network namespace: %s",
-                  g_strerror(errno));
+    if (failed != NULL) {
+        fault_set(error, FAULT_NAMESPACE, errno, "%s: cannot join %s: %s%s", inside->what, failed,
+                  g_strerror(errno), errno == EPERM ? " (another user's?)" : "");
         return false;
     }
     process_renew_bonds(inside->parent);
@@ -239,8 +242,13 @@ pid_t inside_spawn(const GuestSettings *guest, const Target *target, int supervi
     if (pid < 0) {
         fault_set(error, FAULT_INTERNAL, errno, "fork: %s", g_strerror(errno));
     } else if (pid == 0) {
-        Inside inside = {guest,         parent,           supervisor_sock,
-                         datapath_sock, target->netns_fd, target->userns_fd};
+        Inside inside = {.guest = guest,
+                         .what = target->what,
+                         .parent = parent,
+                         .supervisor = supervisor_sock,
+                         .datapath = datapath_sock,
+                         .netns = target->netns_fd,
+                         .userns = target->userns_fd};
 
         _exit(inside_run(&inside));
     }

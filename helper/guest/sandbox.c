@@ -21,11 +21,16 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../fault.h"
 #include "../fd.h"
 #include "../lockdown/process.h"
+
+/* As resolv.conf is read elsewhere (resolvconf.h). */
+#define SANDBOX_RESOLV_CONF_MAX 65536
 
 struct Sandbox {
     const GuestSettings *guest;
@@ -66,25 +71,41 @@ static bool sandbox_map_ids(uid_t uid, gid_t gid)
            sandbox_write("/proc/self/uid_map", uids) && sandbox_write("/proc/self/gid_map", gids);
 }
 
+/* The host's file, if it is one: a FIFO there must not hang us. */
+static char *sandbox_read_host_file(const char *path)
+{
+    FD_AUTO fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    g_autofree char *text = g_malloc0(SANDBOX_RESOLV_CONF_MAX + 1);
+    struct stat st;
+    size_t len = 0;
+    ssize_t got;
+
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        return g_strdup("");
+    }
+    while (len < SANDBOX_RESOLV_CONF_MAX &&
+           (got = read(fd, text + len, SANDBOX_RESOLV_CONF_MAX - len)) > 0) {
+        len += (size_t)got;
+    }
+    return g_steal_pointer(&text);
+}
+
 /* Search list and options stay the host's; only the servers change. */
-static char *sandbox_resolv_conf(const GuestSettings *guest)
+static char *sandbox_resolv_conf(const GuestSettings *guest, const char *host_path)
 {
     char dns[NETADDR_STRLEN];
     GString *text = g_string_new(NULL);
-    g_autofree char *host = NULL;
+    g_autofree char *host = sandbox_read_host_file(host_path);
+    g_auto(GStrv) lines = g_strsplit(host, "\n", -1);
 
     g_string_append_printf(text, "nameserver %s\n", netaddr_format(&guest->dns, dns));
     if (guest->ipv6 && guest->mtu >= SETTINGS_MTU_IPV6_MIN) {
         g_string_append_printf(text, "nameserver %s\n", netaddr_format(&guest->dns6, dns));
     }
-    if (g_file_get_contents("/etc/resolv.conf", &host, NULL, NULL)) {
-        g_auto(GStrv) lines = g_strsplit(host, "\n", -1);
-
-        for (char **line = lines; *line != NULL; line++) {
-            if (g_str_has_prefix(*line, "search") || g_str_has_prefix(*line, "domain") ||
-                g_str_has_prefix(*line, "options")) {
-                g_string_append_printf(text, "%s\n", *line);
-            }
+    for (char **line = lines; *line != NULL; line++) {
+        if (g_str_has_prefix(*line, "search") || g_str_has_prefix(*line, "domain") ||
+            g_str_has_prefix(*line, "options")) {
+            g_string_append_printf(text, "%s\n", *line);
         }
     }
     return g_string_free(text, FALSE);
@@ -124,7 +145,12 @@ static void sandbox_reset_signals(void)
     sigset_t none;
 
     for (int number = 1; number < SIGRTMAX; number++) {
-        (void)signal(number, SIG_DFL);
+        struct sigaction now;
+
+        /* nohup(1) is meant for COMMAND too. */
+        if (number != SIGHUP || (sigaction(SIGHUP, NULL, &now) == 0 && now.sa_handler != SIG_IGN)) {
+            (void)signal(number, SIG_DFL);
+        }
     }
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
@@ -151,11 +177,12 @@ static int sandbox_exec_errno(const char *command, int errnum)
     return ENOENT;
 }
 
-static int sandbox_child(const GuestSettings *guest, bool name_dns, pid_t parent, int sock)
+static int sandbox_child(const GuestSettings *guest, const char *resolv_conf_path, pid_t parent,
+                         int sock)
 {
     uid_t uid = geteuid();
     gid_t gid = getegid();
-    g_autofree char *resolv_conf = sandbox_resolv_conf(guest);
+    g_autofree char *resolv_conf = NULL;
     char go;
     int warned = 0;
 
@@ -173,7 +200,8 @@ static int sandbox_child(const GuestSettings *guest, bool name_dns, pid_t parent
         sandbox_say(sock, SANDBOX_MOUNT, errno, 0);
         return 1;
     }
-    if (name_dns) {
+    if (resolv_conf_path != NULL) {
+        resolv_conf = sandbox_resolv_conf(guest, resolv_conf_path);
         warned = sandbox_mount_resolv_conf(resolv_conf);
     }
     sandbox_say(sock, SANDBOX_MADE, 0, warned);
@@ -203,7 +231,7 @@ static void sandbox_fault(const SandboxWord *word, GError **error)
     const char *hint = "";
 
     if (word->step == SANDBOX_UNSHARE && (word->errnum == ENOSPC || word->errnum == EUSERS)) {
-        hint = " (sysctl user.max_user_namespaces)";
+        hint = " (sysctl user.max_user_namespaces, max_net_namespaces or max_mnt_namespaces)";
     } else if (word->step <= SANDBOX_MAP && (word->errnum == EPERM || word->errnum == EACCES)) {
         hint = " (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone or "
                "kernel.apparmor_restrict_unprivileged_userns)";
@@ -212,7 +240,13 @@ static void sandbox_fault(const SandboxWord *word, GError **error)
               g_strerror(word->errnum), hint);
 }
 
-Sandbox *sandbox_new(const GuestSettings *guest, bool name_dns, GError **error)
+static void sandbox_kill(const Sandbox *sandbox)
+{
+    (void)kill(sandbox->pid, SIGKILL); /* not reaped, so the number is still its own */
+    (void)waitpid(sandbox->pid, NULL, 0);
+}
+
+Sandbox *sandbox_new(const GuestSettings *guest, const char *resolv_conf, GError **error)
 {
     g_autoptr(Sandbox) sandbox = g_new0(Sandbox, 1);
     SandboxWord word;
@@ -228,7 +262,7 @@ Sandbox *sandbox_new(const GuestSettings *guest, bool name_dns, GError **error)
     sandbox->sock = pair[0];
     sandbox->pid = fork();
     if (sandbox->pid == 0) {
-        _exit(sandbox_child(guest, name_dns, parent, pair[1]));
+        _exit(sandbox_child(guest, resolv_conf, parent, pair[1]));
     }
     fd_close(pair[1]);
     if (sandbox->pid < 0) {
@@ -237,10 +271,12 @@ Sandbox *sandbox_new(const GuestSettings *guest, bool name_dns, GError **error)
     }
     if (recv(sandbox->sock, &word, sizeof(word), 0) != sizeof(word)) {
         fault_set(error, FAULT_NAMESPACE, ECHILD, "-- COMMAND: the sandbox's process ended early");
+        sandbox_kill(sandbox);
         return NULL;
     }
     if (word.step != SANDBOX_MADE) {
         sandbox_fault(&word, error);
+        sandbox_kill(sandbox);
         return NULL;
     }
     if (word.warned != 0) {

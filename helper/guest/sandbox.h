@@ -20,13 +20,14 @@ typedef struct Sandbox Sandbox;
 
 /**
  * sandbox_new() - make the namespaces; COMMAND does not run yet
- * @guest: command, addresses; borrowed, must outlive the sandbox; @name_dns: put a resolv.conf in place that names the virtual name server
+ * @guest: command, addresses; borrowed, must outlive the sandbox; @resolv_conf: the host's file, whose search list is kept when one that names the virtual name server is put in
+ *   place; NULL: leave it alone
  *
  * Must be called before the calling process becomes non-dumpable (the child writes its own uid_map).
  *
  * Return: new, or NULL with @error set (FAULT_NAMESPACE; names the sysctl that forbids user namespaces)
  */
-Sandbox *sandbox_new(const GuestSettings *guest, bool name_dns, GError **error);
+Sandbox *sandbox_new(const GuestSettings *guest, const char *resolv_conf, GError **error);
 /* Does not end the process. */
 void sandbox_free(Sandbox *sandbox);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Sandbox, sandbox_free)

@@ -12,11 +12,13 @@
 #include "target.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <linux/nsfs.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
@@ -31,7 +33,8 @@
 #include "sallyport.h"
 
 /* O_NONBLOCK: a FIFO given as a path must not hang us. */
-#define TARGET_OPEN (O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
+#define TARGET_LINKS_MAX 40 /* as path_resolution(7) allows */
+#define TARGET_OPEN      (O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
 
 static bool target_same(int a, int b)
 {
@@ -112,6 +115,7 @@ static bool target_open_pid(Target *target, pid_t pid, GError **error)
     int saved;
 
     target->pid = pid;
+    target->what = g_strdup(what);
     target->pidfd = pidfd_open(pid, 0);
     if (target->pidfd < 0) {
         /* EINVAL, ENOENT of newer kernels: a thread's number, not a process's */
@@ -137,34 +141,96 @@ static bool target_open_pid(Target *target, pid_t pid, GError **error)
     return target_verify(target, what, -1, NULL, error);
 }
 
-/* /proc/PID/ns/net as a path names a process too: its end is the guest's. */
-static void target_watch_proc_path(Target *target)
+/* Where a path really leads: directories and symbolic links resolved, but not the magic link of procfs at its end, which
+ * realpath(3) would follow into nowhere. NULL if it leads nowhere. g_free(). */
+static char *target_resolve(const char *path)
+{
+    g_autofree char *at = g_strdup(path);
+
+    for (unsigned links = 0; links < TARGET_LINKS_MAX; links++) {
+        g_autofree char *directory = g_path_get_dirname(at);
+        g_autofree char *name = g_path_get_basename(at);
+        char real[PATH_MAX];
+        char link[PATH_MAX] = "";
+        struct statfs fs;
+
+        if (realpath(directory, real) == NULL || statfs(real, &fs) < 0) {
+            return NULL;
+        }
+        g_free(at);
+        at = g_build_filename(real, name, NULL);
+        if (fs.f_type == PROC_SUPER_MAGIC || readlink(at, link, sizeof(link) - 1) < 0) {
+            return g_steal_pointer(&at);
+        }
+        g_free(at);
+        at = link[0] == '/' ? g_strdup(link) : g_build_filename(real, link, NULL);
+    }
+    return NULL;
+}
+
+/* /proc/PID/ns/net as a path names a process too: its end is the guest's. False if @real is of procfs and names none. */
+static bool target_watch_process(Target *target, const char *real)
 {
     int pid = 0;
     int end = 0;
+    struct stat here;
+    g_autofree char *again = NULL;
 
-    if (sscanf(target->path, "/proc/%d/ns/net%n", &pid, &end) == 1 && end > 0 &&
-        target->path[end] == '\0' && pid > 0) {
-        target->pid = pid;
-        target->pidfd = pidfd_open(pid, 0);
+    if (sscanf(real, "/proc/%d/ns/net%n", &pid, &end) != 1 || end == 0) {
+        end = 0;
+        if (sscanf(real, "/proc/%d/task/%*d/ns/net%n", &pid, &end) != 1 || end == 0) {
+            return false;
+        }
     }
+    target->pid = pid;
+    target->pidfd = real[end] == '\0' && pid > 0 ? pidfd_open(pid, 0) : -1;
+    /* Still the same process: taken before this look. */
+    again = g_strdup_printf("/proc/%d/ns/net", pid);
+    return target->pidfd >= 0 && stat(again, &here) == 0 && here.st_dev == target->dev &&
+           here.st_ino == target->ino;
 }
 
-static bool target_watch_directory(Target *target, GError **error)
+static bool target_watch_directory(Target *target, const char *path, GError **error)
 {
-    g_autofree char *directory = g_path_get_dirname(target->path);
+    g_autofree char *directory = g_path_get_dirname(path);
 
-    target->watch_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    /* No IN_ONLYDIR trouble on procfs: watching it is allowed, it just never reports. */
-    if (target->watch_fd < 0 || inotify_add_watch(target->watch_fd, directory,
-                                                  IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO |
-                                                      IN_DELETE_SELF | IN_MOVE_SELF) < 0) {
+    if (target->watch_fd < 0) {
+        target->watch_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    }
+    if (target->watch_fd < 0 ||
+        inotify_add_watch(target->watch_fd, directory,
+                          IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF |
+                              IN_UNMOUNT) < 0) {
         fault_set(error, FAULT_TARGET, errno, "--netns %s: cannot watch its directory: %s%s",
                   target->path, g_strerror(errno),
                   errno == EMFILE || errno == ENOSPC
                       ? " (sysctl fs.inotify.max_user_instances, max_user_watches)"
                       : "");
         return false;
+    }
+    return true;
+}
+
+/* The directory of the path as it was given, and of where it leads. procfs reports nothing: a process there is held by a
+ * pidfd, and what cannot be held is looked at again and again. */
+static bool target_watch_path(Target *target, GError **error)
+{
+    g_autofree char *real = target_resolve(target->path);
+    struct statfs fs;
+
+    if (real == NULL) {
+        fault_set(error, FAULT_TARGET, ENOENT, "--netns %s: target gone", target->path);
+        return false;
+    }
+    if (!target_watch_directory(target, target->path, error) ||
+        !target_watch_directory(target, real, error)) {
+        return false;
+    }
+    {
+        g_autofree char *directory = g_path_get_dirname(real);
+
+        target->polled = statfs(directory, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC &&
+                         !target_watch_process(target, real);
     }
     return true;
 }
@@ -176,7 +242,7 @@ static bool target_open_path(Target *target, const GuestSettings *guest, GError 
     int userns = -1;
 
     target->path = g_strdup(guest->netns_path);
-    target_watch_proc_path(target);
+    target->what = g_strdup(what);
     target->netns_fd = open(guest->netns_path, TARGET_OPEN);
     if (target->netns_fd < 0) {
         fault_set(error, FAULT_TARGET, errno, "%s: %s", what, g_strerror(errno));
@@ -190,7 +256,7 @@ static bool target_open_path(Target *target, const GuestSettings *guest, GError 
         }
     }
     if (!target_verify(target, what, userns, userns_what, error) ||
-        !target_watch_directory(target, error)) {
+        !target_watch_path(target, error)) {
         return false;
     }
     /* The watch stands: a path that went before it is noticed here, one that goes later by the watch. */
@@ -207,6 +273,7 @@ static bool target_open_fds(Target *target, const GuestSettings *guest, GError *
     g_autofree char *userns_what = g_strdup_printf("--userns-fd %d", guest->userns_fd);
     int userns = -1;
 
+    target->what = g_strdup(what);
     target->netns_fd = fcntl(guest->netns_fd, F_DUPFD_CLOEXEC, 3);
     if (guest->userns_fd >= 0) {
         userns = fcntl(guest->userns_fd, F_DUPFD_CLOEXEC, 3);
@@ -249,6 +316,7 @@ void target_free(Target *target)
     fd_close(target->userns_fd);
     fd_close(target->pidfd);
     fd_close(target->watch_fd);
+    g_free(target->what);
     g_free(target->path);
     g_free(target);
 }
@@ -318,8 +386,28 @@ static void target_watch_fd(Target *target, int fd, GMainContext *context, Targe
     g_source_attach(source, context);
 }
 
+static gboolean target_look(gpointer user_data)
+{
+    TargetWatch *watch = user_data;
+    const char *reason = target_gone(watch->target);
+
+    if (reason == NULL) {
+        return G_SOURCE_CONTINUE;
+    }
+    watch->gone(reason, watch->user_data);
+    return G_SOURCE_REMOVE;
+}
+
 void target_watch(Target *target, GMainContext *context, TargetFunc gone, void *user_data)
 {
     target_watch_fd(target, target->pidfd, context, gone, user_data);
     target_watch_fd(target, target->watch_fd, context, gone, user_data);
+    if (target->polled) {
+        g_autoptr(GSource) source = g_timeout_source_new_seconds(1);
+        TargetWatch *watch = g_new0(TargetWatch, 1);
+
+        *watch = (TargetWatch){target, gone, user_data};
+        g_source_set_callback(source, target_look, watch, g_free);
+        g_source_attach(source, context);
+    }
 }

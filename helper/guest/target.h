@@ -16,6 +16,8 @@
  * @pidfd:     of the process whose end is the guest's end, or -1
  * @pid:       its number
  * @watch_fd:  inotify on the directory of @path, or -1
+ * @what:      the guest as the command line names it, for messages
+ * @polled:    no event tells of the path's end: it is looked at once a second
  * @path:      the path given by --netns; @dev, @ino: what it led to
  */
 typedef struct Target {
@@ -24,9 +26,11 @@ typedef struct Target {
     int pidfd;
     pid_t pid;
     int watch_fd;
+    char *what;
     char *path;
     dev_t dev;
     ino_t ino;
+    bool polled;
 } Target;
 
 /**

@@ -38,6 +38,15 @@ int process_fill_stdio(void)
     return 0;
 }
 
+void process_close_inherited(int fd)
+{
+    FD_AUTO null = fd <= 2 ? open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY) : -1;
+
+    if (null < 0 || dup2(null, fd) < 0) {
+        fd_close(fd);
+    }
+}
+
 static int process_compare_fds(const void *a, const void *b)
 {
     return *(const int *)a - *(const int *)b;

@@ -11,6 +11,9 @@
 /* Opens /dev/null on those of 0, 1, 2 that are closed, so that no fd of ours is ever mistaken for them. 0 or -errno. */
 int process_fill_stdio(void);
 
+/* Closes an fd of the caller's; one of 0, 1, 2 becomes /dev/null, so that the next fd opened is not taken for it. */
+void process_close_inherited(int fd);
+
 /* Closes all fds but 0, 1, 2 and @keep (entries of -1 are skipped). */
 void process_close_others(const int *keep, size_t count);
 
