@@ -12,9 +12,11 @@
 #include "children.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include <glib-unix.h>
@@ -136,6 +138,19 @@ void child_free(Child *child)
     fd_close(child->pidfd);
     fd_close(child->sock);
     g_free(child);
+}
+
+void child_dismiss(Child *child, int timeout_ms)
+{
+    struct pollfd end = {.events = POLLIN};
+
+    if (child == NULL || child->reaped) {
+        return;
+    }
+    child_source_clear(&child->message_source);
+    (void)shutdown(child->sock, SHUT_RDWR);
+    end.fd = child->pidfd;
+    (void)poll(&end, 1, timeout_ms); /* what has not ended by then is killed by child_free() */
 }
 
 pid_t child_pid(const Child *child)

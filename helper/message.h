@@ -15,6 +15,7 @@
  */
 #define MESSAGE_TEXT_MAX  480
 #define MESSAGE_ADDRS_MAX 64
+#define MESSAGE_WHY_MAX   160
 /* SCM_MAX_FD of include/net/scm.h is 253. */
 #define MESSAGE_FDS_MAX 250
 
@@ -33,6 +34,8 @@ typedef enum MessageType {
     MESSAGE_TAP_GONE,       /* datapath -> supervisor: the interface was deleted */
     MESSAGE_SOCKET_REQUEST, /* datapath -> inside: a connected socket in the guest's netns, please */
     MESSAGE_SOCKET_REPLY,   /* inside -> datapath: 1 fd, or none and an errno */
+    MESSAGE_FAST_PATH,      /* inside -> datapath: what takeover works with; 5 fds, 1 or none */
+    MESSAGE_REPAIR,         /* datapath -> inside: rules or listener are gone, make them again */
     MESSAGE_TYPE_COUNT
 } MessageType;
 
@@ -44,6 +47,8 @@ typedef struct MessageLink {
     bool ipv6;
     bool attached; /* a persistent TAP that was there before */
     char ifname[IFNAMSIZ];
+    bool fast_path;
+    char fast_path_why[MESSAGE_WHY_MAX]; /* why not, NUL-terminated */
 } MessageLink;
 
 /* The whole set comes in parts: @first begins a new one, @last completes it. */
@@ -133,6 +138,33 @@ typedef struct MessageSocketReply {
     uint64_t id;
 } MessageSocketReply;
 
+/* The order of the fds of a MESSAGE_FAST_PATH at start. */
+typedef enum MessageFastPathFd {
+    FAST_PATH_LISTENER,
+    FAST_PATH_INJECT4, /* raw, for re-injected SYNs (mark M2) */
+    FAST_PATH_INJECT6,
+    FAST_PATH_RETURN4, /* raw, for later segments of a flow (mark M) */
+    FAST_PATH_RETURN6,
+    FAST_PATH_FDS
+} MessageFastPathFd;
+
+/**
+ * struct MessageFastPath - at start all fds; later the answer to a MESSAGE_REPAIR: a new listener or, for rules, no fd
+ * @errnum: the repair failed
+ * @hop_limit: with which packets of the guest's own leave: IPv4, IPv6
+ */
+typedef struct MessageFastPath {
+    uint32_t type;
+    int32_t errnum;
+    uint8_t hop_limit[2];
+} MessageFastPath;
+
+/* @listener: a new listener too. */
+typedef struct MessageRepair {
+    uint32_t type;
+    bool listener;
+} MessageRepair;
+
 typedef union Message {
     uint32_t type;
     MessagePlain plain;
@@ -146,6 +178,8 @@ typedef union Message {
     MessageText text;
     MessageSocketRequest socket_request;
     MessageSocketReply socket_reply;
+    MessageFastPath fast_path;
+    MessageRepair repair;
 } Message;
 
 /* Makes a connected pair of SOCK_SEQPACKET sockets, CLOEXEC and non-blocking. 0 or -errno. */

@@ -393,11 +393,12 @@ static void settings_words(Settings *settings, const Options *options, GPtrArray
             settings_fault(faults, OPTION_LOG_LEVEL, level, "want error, warning, info or debug");
         }
     }
+    settings->guest.fast_path = FAST_PATH_AUTO;
     if (fast_path != NULL && strcmp(fast_path, "require") == 0) {
-        g_ptr_array_add(
-            faults, fault_new(FAULT_NOT_SUPPORTED, 0, "--fast-path require is not supported yet"));
-    } else if (fast_path != NULL && strcmp(fast_path, "auto") != 0 &&
-               strcmp(fast_path, "off") != 0) {
+        settings->guest.fast_path = FAST_PATH_REQUIRE;
+    } else if (fast_path != NULL && strcmp(fast_path, "off") == 0) {
+        settings->guest.fast_path = FAST_PATH_OFF;
+    } else if (fast_path != NULL && strcmp(fast_path, "auto") != 0) {
         settings_fault(faults, OPTION_FAST_PATH, fast_path, "want auto, off or require");
     }
 }

@@ -40,6 +40,8 @@
 #include "sallyport.h"
 
 #define SUPERVISOR_DRAIN_MS 1000
+/* So long the process inside may take to remove what it put into the guest; it needs a few milliseconds. */
+#define SUPERVISOR_DISMISS_MS 500
 
 typedef enum SupervisorState {
     SUPERVISOR_STARTING,
@@ -256,13 +258,18 @@ static void supervisor_report_ready(Supervisor *sv, unsigned published)
                         sv->link.mac[2], sv->link.mac[3], sv->link.mac[4], sv->link.mac[5]);
     json_t *dns =
         sv->settings->dns ? supervisor_addresses(sv, &guest->dns, &guest->dns6) : json_array();
-    json_t *body = json_pack(
-        "{s:i,s:s,s:o,s:o,s:o,s:i,s:s,s:s,s:i,s:{s:b,s:s},s:[s,s,s]}", "pid", (int)getpid(),
-        "version", PACKAGE_VERSION, "guest", supervisor_addresses(sv, &guest->addr, &guest->addr6),
-        "gateway", supervisor_addresses(sv, &guest->gateway, &guest->gateway6), "dns", dns, "mtu",
+    json_t *fast_path = json_pack("{s:b}", "on", sv->link.fast_path);
+    json_t *body;
+
+    if (!sv->link.fast_path) {
+        (void)json_object_set_new(fast_path, "why", json_string(sv->link.fast_path_why));
+    }
+    body = json_pack(
+        "{s:i,s:s,s:o,s:o,s:o,s:i,s:s,s:s,s:i,s:o,s:[s,s,s]}", "pid", (int)getpid(), "version",
+        PACKAGE_VERSION, "guest", supervisor_addresses(sv, &guest->addr, &guest->addr6), "gateway",
+        supervisor_addresses(sv, &guest->gateway, &guest->gateway6), "dns", dns, "mtu",
         (int)sv->link.mtu, "interface", guest->ifname, "mac", mac, "published", (int)published,
-        "fast_path", "on", 0, "why", "not built yet", "locked_down", "no-new-privs", "not-dumpable",
-        "no-capabilities");
+        "fast_path", fast_path, "locked_down", "no-new-privs", "not-dumpable", "no-capabilities");
 
     report_event(sv->report, SALLYPORT_EVENT_READY, body);
 }
@@ -532,6 +539,7 @@ static void supervisor_clear(Supervisor *sv)
 {
     g_clear_pointer(&sv->publisher, publisher_free);
     g_clear_pointer(&sv->datapath, child_free);
+    child_dismiss(sv->inside, SUPERVISOR_DISMISS_MS);
     g_clear_pointer(&sv->inside, child_free);
     g_clear_pointer(&sv->command, child_free);
     g_clear_pointer(&sv->sandbox, sandbox_free);

@@ -34,11 +34,13 @@
 #include "nat.h"
 #include "ping.h"
 #include "poller.h"
+#include "takeover.h"
 
 /* One line of each class in so long, however often its cause comes. */
 #define DATAPATH_LOG_INTERVAL_US (5 * G_USEC_PER_SEC)
 #define DATAPATH_UDP_MAX         4096
 #define DATAPATH_PING_MAX        256
+#define DATAPATH_PENDING_MAX     1024
 /* fds kept for libslirp, dns and ping when the rest is shared out; a quarter of the limit if that is less. */
 #define DATAPATH_FD_RESERVE 256
 
@@ -46,6 +48,7 @@
 typedef enum DatapathLog {
     DATAPATH_LOG_LIMIT = GATE_REASON_COUNT,
     DATAPATH_LOG_NAT,
+    DATAPATH_LOG_TAKEOVER,
     DATAPATH_LOG_COUNT
 } DatapathLog;
 
@@ -78,6 +81,7 @@ typedef struct Datapath {
     bool ping_usable[2]; /* IPv4, IPv6 */
     GuestSock *guestsock;
     Forward *forward;
+    Takeover *takeover;     /* NULL: no fast path */
     GPtrArray *waiting;     /* DatapathListen, until MESSAGE_GO */
     GArray *host_addresses; /* the set being received */
     uint16_t dns_ports[2];
@@ -171,6 +175,13 @@ static void datapath_nat_log(const char *message, void *user_data)
                          "libslirp: %s", message);
 }
 
+/* A segment of a connection that the guest's kernel carries: conntrack forgot it, so it came here. */
+static bool datapath_return(Datapath *dp, const uint8_t *frame, const FrameView *view)
+{
+    return dp->takeover != NULL && view->protocol == IPPROTO_TCP &&
+           takeover_segment(dp->takeover, frame, view);
+}
+
 /* LinkHooks.frame */
 static void datapath_frame(uint8_t *frame, size_t len, void *user_data)
 {
@@ -188,8 +199,14 @@ static void datapath_frame(uint8_t *frame, size_t len, void *user_data)
         out = gate_refusal(dp->gate, frame, &view, dp->frame);
         break;
     case GATE_NAT:
+        if (!datapath_return(dp, frame, &view)) {
+            nat_input(dp->nat, frame, len);
+        }
+        return;
     case GATE_TCP_SYN:
-        nat_input(dp->nat, frame, len);
+        if (dp->takeover == NULL || !takeover_syn(dp->takeover, frame, len, &view)) {
+            nat_input(dp->nat, frame, len);
+        }
         return;
     case GATE_DNS:
         dns_query(dp->dns, frame, &view);
@@ -290,6 +307,62 @@ static bool datapath_make_forward(Datapath *dp, GError **error)
     }
     g_ptr_array_set_size(dp->waiting, 0);
     return true;
+}
+
+/* TakeoverHooks.nat */
+static void datapath_to_nat(const uint8_t *frame, size_t len, void *user_data)
+{
+    Datapath *dp = user_data;
+
+    nat_input(dp->nat, frame, len);
+}
+
+/* TakeoverHooks.repair */
+static void datapath_repair(bool listener, void *user_data)
+{
+    Datapath *dp = user_data;
+
+    guestsock_repair(dp->guestsock, listener);
+}
+
+/* TakeoverHooks.note */
+static void datapath_takeover_note(const char *what, int errnum, void *user_data)
+{
+    datapath_log_limited(user_data, DATAPATH_LOG_TAKEOVER, LOG_LEVEL_WARNING, FAULT_FAST_PATH,
+                         errnum, "%s", what);
+}
+
+static bool datapath_make_takeover(Datapath *dp, GError **error)
+{
+    const GuestSettings *guest = &dp->settings->guest;
+    TakeoverHooks hooks = {datapath_send, datapath_to_nat, datapath_repair, datapath_takeover_note,
+                           dp};
+    TakeoverConfig config = {.gateway = {guest->gateway, guest->gateway6},
+                             .outbound = {dp->settings->outbound4, dp->settings->outbound6}};
+    ForwardConfig limits;
+
+    datapath_limits(dp, &limits);
+    config.flows_max = limits.flows_max;
+    config.pending_max = MIN(DATAPATH_PENDING_MAX, MAX(limits.flows_max / 2, 1));
+    dp->takeover = takeover_new(dp->context, &config, &hooks, error);
+    return dp->takeover != NULL;
+}
+
+/* GuestSockFastPathFunc. The first comes before MESSAGE_GO: inside sends it before it says that it is ready. */
+static void datapath_equip(const MessageFastPath *message, const int *take_fds, size_t count,
+                           void *user_data)
+{
+    Datapath *dp = user_data;
+    g_autoptr(GError) error = NULL;
+
+    if (dp->takeover == NULL && !datapath_make_takeover(dp, &error)) {
+        datapath_say(dp, MESSAGE_LOG, LOG_LEVEL_WARNING, FAULT_FAST_PATH, 0, error->message);
+        for (size_t i = 0; i < count; i++) {
+            fd_close(take_fds[i]);
+        }
+        return;
+    }
+    takeover_equip(dp->takeover, message, take_fds, count);
 }
 
 static void datapath_make_gate(Datapath *dp)
@@ -402,6 +475,8 @@ static bool datapath_take(Datapath *dp, const Message *message, const int *take_
     case MESSAGE_TAP_GONE:
     case MESSAGE_SOCKET_REQUEST:
     case MESSAGE_SOCKET_REPLY:
+    case MESSAGE_FAST_PATH:
+    case MESSAGE_REPAIR:
     case MESSAGE_TYPE_COUNT:
         break;
     }
@@ -456,7 +531,7 @@ static bool datapath_prepare(Datapath *dp, GError **error)
     }
     datapath_make_gate(dp);
     dp->dns = dns_new(dp->poller, dp->context, &dns_hooks);
-    dp->guestsock = guestsock_new(fd_steal(&dp->inside), dp->context);
+    dp->guestsock = guestsock_new(fd_steal(&dp->inside), dp->context, datapath_equip, dp);
     return true;
 }
 

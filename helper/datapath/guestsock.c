@@ -35,6 +35,8 @@ struct GuestSock {
     GHashTable *waiting; /* id -> GuestSockWait, sent or not */
     GQueue unsent;       /* GuestSockWait, borrowed from waiting */
     bool broken;
+    GuestSockFastPathFunc fast_path;
+    void *fast_path_data;
 };
 
 static void guestsock_finish(GuestSock *gs, GuestSockWait *wait, int fd)
@@ -101,6 +103,8 @@ static gboolean guestsock_readable(gint sock, GIOCondition condition, gpointer u
         } else if (got == 1 && message.type == MESSAGE_SOCKET_REPLY) {
             guestsock_reply(gs, &message.socket_reply,
                             count == 1 ? fds[0] : -message.socket_reply.errnum);
+        } else if (got == 1 && message.type == MESSAGE_FAST_PATH) {
+            gs->fast_path(&message.fast_path, fds, count, gs->fast_path_data);
         } else {
             gs->broken = true;
             return G_SOURCE_REMOVE;
@@ -110,10 +114,13 @@ static gboolean guestsock_readable(gint sock, GIOCondition condition, gpointer u
     return G_SOURCE_CONTINUE;
 }
 
-GuestSock *guestsock_new(int take_sock, GMainContext *context)
+GuestSock *guestsock_new(int take_sock, GMainContext *context, GuestSockFastPathFunc fast_path,
+                         void *user_data)
 {
     GuestSock *gs = g_new0(GuestSock, 1);
 
+    gs->fast_path = fast_path;
+    gs->fast_path_data = user_data;
     gs->sock = take_sock;
     gs->waiting = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
     g_queue_init(&gs->unsent);
@@ -121,6 +128,15 @@ GuestSock *guestsock_new(int take_sock, GMainContext *context)
     g_source_set_callback(gs->source, G_SOURCE_FUNC(guestsock_readable), gs, NULL);
     g_source_attach(gs->source, context);
     return gs;
+}
+
+void guestsock_repair(GuestSock *gs, bool listener)
+{
+    MessageRepair request = {.type = MESSAGE_REPAIR, .listener = listener};
+
+    if (!gs->broken && message_send(gs->sock, &request, NULL, 0) != 0) {
+        gs->broken = true;
+    }
 }
 
 void guestsock_free(GuestSock *gs)

@@ -175,19 +175,29 @@ bool process_become_child(pid_t parent, int *const *keep, size_t count, GError *
 
 bool process_drop_capabilities(GError **error)
 {
-    cap_t none;
+    return process_keep_capabilities(NULL, 0, error);
+}
+
+bool process_keep_capabilities(const cap_value_t *kept, int count, GError **error)
+{
+    cap_t set;
+    bool done;
 
     for (cap_value_t cap = 0; cap_get_bound(cap) >= 0; cap++) {
         /* Without CAP_SETPCAP the bounding set cannot be emptied; no_new_privs makes it moot, the proof tells. */
         (void)cap_drop_bound(cap);
     }
     (void)cap_reset_ambient();
-    none = cap_init();
-    if (none == NULL || cap_set_proc(none) < 0) {
-        fault_set(error, FAULT_LOCKDOWN, errno, "capset: %s", g_strerror(errno));
-        (void)cap_free(none);
-        return false;
+    set = cap_init();
+    done = set != NULL;
+    if (done && count > 0) {
+        done = cap_set_flag(set, CAP_PERMITTED, count, kept, CAP_SET) == 0 &&
+               cap_set_flag(set, CAP_EFFECTIVE, count, kept, CAP_SET) == 0;
     }
-    (void)cap_free(none);
-    return true;
+    if (!done || cap_set_proc(set) < 0) {
+        fault_set(error, FAULT_LOCKDOWN, errno, "capset: %s", g_strerror(errno));
+        done = false;
+    }
+    (void)cap_free(set);
+    return done;
 }

@@ -250,7 +250,6 @@ LAB_TEST(badinput, what_is_not_built_yet_says_so)
         {"--control=/run/control", {"--control", "not supported yet"}},
         {"--control-fd=4", {"--control-fd", "not supported yet"}},
         {"--pcap=file.pcap", {"--pcap", "not supported yet"}},
-        {"--fast-path=require", {"--fast-path", "not supported yet"}},
     };
     static const char *const guests[] = {"--fd=0", "--listen=/run/vm.sock"};
 

@@ -407,13 +407,18 @@ Test(settings, sixteen_name_servers_are_the_most)
     line_end(&line);
 }
 
-Test(settings, required_fast_path_is_not_supported)
+Test(settings, fast_path_is_auto_unless_told_otherwise)
 {
     Line line;
 
+    line_judge(&line, "1");
+    cr_expect_eq(line.settings->guest.fast_path, FAST_PATH_AUTO);
+    line_end(&line);
+    line_judge(&line, "--fast-path off 1");
+    cr_expect_eq(line.settings->guest.fast_path, FAST_PATH_OFF);
+    line_end(&line);
     line_judge(&line, "--fast-path require 1");
-    cr_expect_eq(line.faults->len, 1);
-    line_expect_fault(&line, 0, FAULT_NOT_SUPPORTED, 0, "--fast-path require is not supported yet");
+    cr_expect_eq(line.settings->guest.fast_path, FAST_PATH_REQUIRE);
     line_end(&line);
 }
 

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SALLYPORT_GUEST_TRANSPARENT_H
+#define SALLYPORT_GUEST_TRANSPARENT_H
+
+#include <stdint.h>
+
+#include "../message.h"
+#include "../settings.h"
+
+/*
+ * Sockets of the fast path, made in the network namespace of the calling process with CAP_NET_ADMIN there.
+ * All return an fd (CLOEXEC, non-blocking) or -errno.
+ */
+
+/* The listener of both families that takes connections to any address; @ret_port: kernel-picked, host byte order. */
+int transparent_listener(uint16_t *ret_port);
+
+/* Sends whole IP packets with @mark; receives nothing (raw(7): IPPROTO_RAW). */
+int transparent_raw(sa_family_t family, uint32_t mark);
+
+#endif
