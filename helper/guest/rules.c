@@ -44,11 +44,12 @@
 #define RULES_LIBRARY "libnftables.so.1"
 #define RULES_SYSCTL  "/proc/sys/net/ipv4/tcp_fwmark_accept"
 
-/* %1$s: "flags owner;" or nothing; %2$u: M; %3$u: M2; %4$u: the TAP; %5$u: the listener's port. Interface 1 is lo in every
+/* %1$s: "flags owner;" or nothing; %2$u: M; %3$u: M2; %4$u: the TAP; %5$u: the listener's port; %6$s: as
+ * %1$s if a table of ours is there, whose flags may not change (EOPNOTSUPP: nf_tables_updtable()). Interface 1 is lo in every
  * network namespace (net/core/net_namespace.c makes it first). Deleting what was just added, or was there, is how to
  * replace a table in one transaction (nft(8)). */
 #define RULES_TEXT                                                                                 \
-    "table inet sallyport\n"                                                                       \
+    "table inet sallyport { %6$s }\n"                                                              \
     "delete table inet sallyport\n"                                                                \
     "table inet sallyport {\n"                                                                     \
     "  %1$s\n"                                                                                     \
@@ -93,6 +94,7 @@ struct Rules {
     RulesLibrary nft;
     struct nft_ctx *ctx; /* owns the table where the kernel knows owners (Linux 5.12) */
     bool loaded;
+    const char *flags; /* of the table in place, else empty */
 };
 
 static bool rules_claim(Rules *rules, GError **error)
@@ -150,6 +152,7 @@ Rules *rules_new(const char *ifname, unsigned ifindex, bool ipv6, GError **error
 {
     g_autoptr(Rules) rules = g_new0(Rules, 1);
 
+    rules->flags = "";
     rules->ifindex = ifindex;
     rules->ipv6 = ipv6;
     if (!rules_claim(rules, error)) {
@@ -218,12 +221,17 @@ static bool rules_open(Rules *rules, GError **error)
     return true;
 }
 
-static bool rules_run(const Rules *rules, const char *flags, uint16_t port)
+static bool rules_run(Rules *rules, const char *flags, uint16_t port)
 {
     g_autofree char *text = g_strdup_printf(RULES_TEXT, flags, RULES_MARK, RULES_MARK_INJECT,
-                                            rules->ifindex, (unsigned)port);
+                                            rules->ifindex, (unsigned)port, rules->flags);
 
-    return rules->nft.run(rules->ctx, text) == 0;
+    if (rules->nft.run(rules->ctx, text) != 0) {
+        return false;
+    }
+    rules->loaded = true;
+    rules->flags = flags;
+    return true;
 }
 
 bool rules_load(Rules *rules, uint16_t port, GError **error)
@@ -239,7 +247,6 @@ bool rules_load(Rules *rules, uint16_t port, GError **error)
         fault_set(error, FAULT_FAST_PATH, EOPNOTSUPP, "nftables: %s", line);
         return false;
     }
-    rules->loaded = true;
     return true;
 }
 
