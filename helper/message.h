@@ -72,6 +72,13 @@ typedef struct MessageDnsListener {
     uint16_t port; /* host byte order */
 } MessageDnsListener;
 
+/* What a socket in the guest's namespace says its own address is. */
+typedef enum MessageSource {
+    MESSAGE_SOURCE_GUEST,   /* the kernel's choice: an address of the guest's */
+    MESSAGE_SOURCE_GATEWAY, /* the gateway of the family, any port */
+    MESSAGE_SOURCE_CLIENT,  /* the client's own */
+} MessageSource;
+
 /**
  * struct MessageListen - @count consecutive host ports of one publication
  * @publication: its number; listeners of one publication share max
@@ -80,6 +87,7 @@ typedef struct MessageDnsListener {
  * @host_port:   first host port, host byte order; the n-th fd is host_port + n
  * @guest_port:  guest port of the first; grows with n if @guest_range
  * @guest_addr:  AF_UNSPEC: the guest's own
+ * @source:      a MessageSource
  * @idle_s:      seconds, -1 for the default
  * @max:         connections or clients, 0 for the default
  */
@@ -92,6 +100,7 @@ typedef struct MessageListen {
     uint16_t count;
     bool guest_range;
     bool both_families;
+    uint32_t source;
     uint32_t max;
     int64_t idle_s;
     NetAddr guest_addr;
@@ -123,18 +132,25 @@ typedef struct MessageText {
     char text[MESSAGE_TEXT_MAX];
 } MessageText;
 
+/* @client, @client_port (0: any): for MESSAGE_SOURCE_CLIENT. Ports in host byte order. */
 typedef struct MessageSocketRequest {
     uint32_t type;
-    uint16_t port; /* host byte order */
+    uint16_t port;
+    uint16_t client_port;
     bool udp;
+    uint32_t source;
     uint64_t id;
     NetAddr addr;
+    NetAddr client;
 } MessageSocketRequest;
 
-/* @errnum: why there is no socket. A TCP connect may still be under way. */
+/* @errnum: why there is no socket. A TCP connect may still be under way. @source: what it came to; @other_port: not the
+ * client's, because that was taken. */
 typedef struct MessageSocketReply {
     uint32_t type;
     int32_t errnum;
+    uint32_t source;
+    bool other_port;
     uint64_t id;
 } MessageSocketReply;
 

@@ -23,8 +23,8 @@ typedef void (*PublisherDoneFunc)(void *user_data);
  * Nothing happens before publisher_start(). Listeners are handed over in batches, and a few batches are under way at a time, so
  * that this process never holds many of them.
  */
-Publisher *publisher_new(const GPtrArray *maps, int sock, Report *report, PublisherDoneFunc done,
-                         void *user_data);
+Publisher *publisher_new(const GPtrArray *maps, const GuestSettings *guest, int sock,
+                         Report *report, PublisherDoneFunc done, void *user_data);
 void publisher_free(Publisher *publisher);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Publisher, publisher_free)
 
@@ -37,7 +37,7 @@ void publisher_answer(Publisher *publisher, const MessageListening *answer);
 bool publisher_finished(const Publisher *publisher);
 bool publisher_failed(const Publisher *publisher);
 
-/* One "published" record per map, protocol and family. Returns how many maps there are. */
-unsigned publisher_report(const Publisher *publisher);
+/* One "published" record per map, protocol and family; @fast_path: it is on. Returns how many maps there are. */
+unsigned publisher_report(Publisher *publisher, bool fast_path);
 
 #endif

@@ -314,10 +314,7 @@ static const char *settings_publish_missing(const PortMap *map)
     if (map->fd_name != NULL) {
         return "fd=";
     }
-    if (map->proxy != 0) {
-        return "proxy=";
-    }
-    return map->src != PORTMAP_SOURCE_UNSET ? "src=" : NULL;
+    return map->proxy != 0 ? "proxy=" : NULL;
 }
 
 static void settings_publish_one(Settings *settings, const char *spec, const char *address,

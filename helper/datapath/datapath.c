@@ -175,11 +175,24 @@ static void datapath_nat_log(const char *message, void *user_data)
                          "libslirp: %s", message);
 }
 
-/* A segment of a connection that the guest's kernel carries: conntrack forgot it, so it came here. */
+/* A packet of a connection that the guest's kernel carries: conntrack forgot it, so it came here. The gate's word is on the
+ * address of the frame, and this one goes nowhere but back. */
 static bool datapath_return(Datapath *dp, const uint8_t *frame, const FrameView *view)
 {
-    return dp->takeover != NULL && view->protocol == IPPROTO_TCP &&
-           takeover_segment(dp->takeover, frame, view);
+    bool tcp = view->protocol == IPPROTO_TCP;
+
+    if (dp->takeover == NULL || (!tcp && view->protocol != IPPROTO_UDP) ||
+        (tcp && (view->tcp_flags & (FRAME_TCP_SYN | FRAME_TCP_ACK)) == FRAME_TCP_SYN)) {
+        return false;
+    }
+    if (tcp && takeover_segment(dp->takeover, frame, view)) {
+        return true;
+    }
+    if (!forward_owns(dp->forward, view)) {
+        return false;
+    }
+    takeover_return(dp->takeover, frame, view);
+    return true;
 }
 
 /* LinkHooks.frame */
@@ -195,6 +208,9 @@ static void datapath_frame(uint8_t *frame, size_t len, void *user_data)
         datapath_log_refusal(dp, reason, &view, LOG_LEVEL_DEBUG);
         return;
     case GATE_REFUSE:
+        if (datapath_return(dp, frame, &view)) {
+            return;
+        }
         datapath_log_refusal(dp, reason, &view, LOG_LEVEL_WARNING);
         out = gate_refusal(dp->gate, frame, &view, dp->frame);
         break;

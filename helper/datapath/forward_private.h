@@ -29,6 +29,7 @@ typedef struct Listener {
     bool udp;
     int64_t idle_us;    /* -1: the protocol's default */
     NetAddr guest_addr; /* AF_UNSPEC: the guest's own */
+    MessageSource source;
 } Listener;
 
 typedef struct ForwardTcp ForwardTcp;
@@ -51,12 +52,17 @@ struct Forward {
 unsigned forward_guest_addresses(const Forward *forward, const Listener *listener,
                                  sa_family_t family, NetAddr ret[2]);
 
+/* Own address and peer of a socket in the guest, and their ports. False if it has no peer any more. */
+bool forward_socket_names(int fd, NetAddr ret_ends[2], uint16_t ret_ports[2]);
+
 ForwardTcp *forward_tcp_new(Forward *forward, GMainContext *context, GError **error);
 void forward_tcp_free(ForwardTcp *tcp);
 int forward_tcp_listen(ForwardTcp *tcp, Listener *listener);
+bool forward_tcp_owns(const ForwardTcp *tcp, const FlowKey *key);
 
 ForwardUdp *forward_udp_new(Forward *forward, GMainContext *context, GError **error);
 void forward_udp_free(ForwardUdp *udp);
 int forward_udp_listen(ForwardUdp *udp, Listener *listener);
+bool forward_udp_owns(const ForwardUdp *udp, const FlowKey *key);
 
 #endif

@@ -35,6 +35,7 @@ struct GuestSock {
     GHashTable *waiting; /* id -> GuestSockWait, sent or not */
     GQueue unsent;       /* GuestSockWait, borrowed from waiting */
     bool broken;
+    GuestSockCounters counters;
     GuestSockFastPathFunc fast_path;
     void *fast_path_data;
 };
@@ -80,6 +81,10 @@ static void guestsock_reply(GuestSock *gs, const MessageSocketReply *reply, int 
             (void)close(fd);
         }
         return;
+    }
+    if (wait->request.source == MESSAGE_SOURCE_CLIENT && fd >= 0) {
+        gs->counters.as_gateway += reply->source == MESSAGE_SOURCE_GATEWAY;
+        gs->counters.other_port += reply->source == MESSAGE_SOURCE_CLIENT && reply->other_port;
     }
     guestsock_finish(gs, wait, fd);
 }
@@ -152,17 +157,20 @@ void guestsock_free(GuestSock *gs)
     g_free(gs);
 }
 
-uint64_t guestsock_request(GuestSock *gs, bool udp, const NetAddr *addr, uint16_t port,
-                           GuestSockFunc done, void *user_data)
+const GuestSockCounters *guestsock_counters(const GuestSock *gs)
+{
+    return &gs->counters;
+}
+
+uint64_t guestsock_request(GuestSock *gs, const MessageSocketRequest *request, GuestSockFunc done,
+                           void *user_data)
 {
     GuestSockWait *wait = g_new0(GuestSockWait, 1);
     uint64_t id = ++gs->last_id;
 
+    wait->request = *request;
     wait->request.type = MESSAGE_SOCKET_REQUEST;
     wait->request.id = id;
-    wait->request.udp = udp;
-    wait->request.addr = *addr;
-    wait->request.port = port;
     wait->done = done;
     wait->user_data = user_data;
     (void)g_hash_table_insert(gs->waiting, &wait->request.id, wait);

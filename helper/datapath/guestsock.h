@@ -30,10 +30,19 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(GuestSock, guestsock_free)
 /* Asks for the rules again, and for a new listener. */
 void guestsock_repair(GuestSock *gs, bool listener);
 
-/* @port in host byte order. The callback is called once, later, from the loop. Returns an id for guestsock_cancel(), never 0. */
-uint64_t guestsock_request(GuestSock *gs, bool udp, const NetAddr *addr, uint16_t port,
-                           GuestSockFunc done, void *user_data);
+/* @request: copied; type and id are filled in. The callback is called once, later, from the loop. Returns an id for
+ * guestsock_cancel(), never 0. */
+uint64_t guestsock_request(GuestSock *gs, const MessageSocketRequest *request, GuestSockFunc done,
+                           void *user_data);
 /* The callback will not be called; the socket, if it still comes, is closed. 0 is no request. */
 void guestsock_cancel(GuestSock *gs, uint64_t id);
+
+/* Sockets so far whose source is not quite what was asked for: the client's address with another port; the gateway. */
+typedef struct GuestSockCounters {
+    uint64_t other_port;
+    uint64_t as_gateway;
+} GuestSockCounters;
+
+const GuestSockCounters *guestsock_counters(const GuestSock *gs);
 
 #endif

@@ -17,9 +17,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <netinet/ip.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <sched.h>
 #include <string.h>
@@ -138,9 +136,9 @@ static bool inside_make_fast_path(Inside *inside, const Tap *tap, MessageLink *r
     if (ready->fast_path) {
         return true;
     }
+    g_clear_pointer(&inside->rules, rules_free);
     g_strlcpy(ready->fast_path_why, missing->message, sizeof(ready->fast_path_why));
     if (inside->guest->fast_path == FAST_PATH_REQUIRE) {
-        g_clear_pointer(&inside->rules, rules_free);
         g_prefix_error(&missing, "--fast-path require: ");
         g_propagate_error(error, g_steal_pointer(&missing));
         return false;
@@ -186,34 +184,6 @@ static bool inside_prepare(Inside *inside, GError **error)
     }
     process_renew_bonds(inside->parent);
     return inside_pass_tap(inside, tap, &ready, error);
-}
-
-/* A connected socket, or one whose TCP connect is under way. Returns the fd or -errno. */
-static int inside_connect(const MessageSocketRequest *request)
-{
-    struct sockaddr_storage sa;
-    socklen_t len = netaddr_to_sockaddr(&request->addr, request->port, &sa);
-    FD_AUTO fd = -1;
-
-    /* A published port leads to a host of the guest's, never to a group or to "any", which would be loopback. */
-    if (len == 0 || request->port == 0 || netaddr_is_any(&request->addr) ||
-        netaddr_is_multicast(&request->addr)) {
-        return -EINVAL;
-    }
-    fd = socket(request->addr.family,
-                (request->udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
-        return -errno;
-    }
-    if (!request->udp) {
-        int one = 1;
-
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    }
-    if (connect(fd, (const struct sockaddr *)&sa, len) < 0 && errno != EINPROGRESS) {
-        return -errno;
-    }
-    return fd_steal(&fd);
 }
 
 /* The rules again, and a listener if that was destroyed too (ss -K of the guest's root). */
@@ -263,7 +233,10 @@ static bool inside_serve(Inside *inside)
     if (got != 1 || message.type != MESSAGE_SOCKET_REQUEST) {
         return false;
     }
-    fd = inside_connect(&message.socket_request);
+    if (inside->rules == NULL) {
+        message.socket_request.source = MESSAGE_SOURCE_GUEST;
+    }
+    fd = transparent_connect(inside->guest, &message.socket_request, &reply);
     reply.id = message.socket_request.id;
     reply.errnum = fd < 0 ? -fd : 0;
     got = message_send(inside->datapath, &reply, &fd, fd < 0 ? 0 : 1);

@@ -18,4 +18,18 @@ int transparent_listener(uint16_t *ret_port);
 /* Sends whole IP packets with @mark; receives nothing (raw(7): IPPROTO_RAW). */
 int transparent_raw(sa_family_t family, uint32_t mark);
 
+/**
+ * transparent_connect() - the socket a MESSAGE_SOCKET_REQUEST asks for
+ * @guest:     which source addresses may not be shown
+ * @request:   judged: the datapath may be in an attacker's hands
+ * @ret_reply: source and other_port are filled in
+ *
+ * A client whose address cannot be shown in the guest (loopback, link-local, inside the guest's networks...) appears as
+ * the gateway. A taken tuple falls back to the client's address with another port, then to the gateway.
+ *
+ * Return: connected, a TCP connect may be under way
+ */
+int transparent_connect(const GuestSettings *guest, const MessageSocketRequest *request,
+                        MessageSocketReply *ret_reply);
+
 #endif

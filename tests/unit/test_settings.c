@@ -497,7 +497,6 @@ Test(settings, ports_that_are_not_built_yet_say_which_word_is_missing)
         {"-p auto 1", "--publish auto: 'auto' is not supported yet"},
         {"-p 80,fd=x 1", "--publish 80,fd=x: 'fd=' is not supported yet"},
         {"-p 80,proxy=v1 1", "--publish 80,proxy=v1: 'proxy=' is not supported yet"},
-        {"-p 80,src=keep 1", "--publish 80,src=keep: 'src=' is not supported yet"},
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
