@@ -176,8 +176,14 @@ static bool inside_prepare(Inside *inside, GError **error)
     /* For rules and transparent sockets; and to bind them to a client's port below 1024. */
     static const cap_value_t kept[] = {CAP_NET_ADMIN, CAP_NET_RAW, CAP_NET_BIND_SERVICE};
     MessageLink ready = {.type = MESSAGE_INSIDE_READY};
+    bool wanted = inside->guest->fast_path != FAST_PATH_OFF;
+    /* A millisecond that another core has to spare. The thread is gone before capabilities are dropped. */
+    GThread *preload = wanted ? g_thread_try_new("preload", rules_preload, NULL, NULL) : NULL;
     g_autoptr(Tap) tap = tap_new(inside->guest, error);
 
+    if (preload != NULL) {
+        (void)g_thread_join(preload);
+    }
     if (tap == NULL || !inside_make_fast_path(inside, tap, &ready, error) ||
         !process_keep_capabilities(kept, inside->rules != NULL ? G_N_ELEMENTS(kept) : 0, error)) {
         return false;

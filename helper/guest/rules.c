@@ -44,13 +44,9 @@
 #define RULES_LIBRARY "libnftables.so.1"
 #define RULES_SYSCTL  "/proc/sys/net/ipv4/tcp_fwmark_accept"
 
-/* %1$s: "flags owner;" or nothing; %2$u: M; %3$u: M2; %4$u: the TAP; %5$u: the listener's port; %6$s: as
- * %1$s if a table of ours is there, whose flags may not change (EOPNOTSUPP: nf_tables_updtable()). Interface 1 is lo in every
- * network namespace (net/core/net_namespace.c makes it first). Deleting what was just added, or was there, is how to
- * replace a table in one transaction (nft(8)). */
+/* %1$s: "flags owner;" or nothing; %2$u: M; %3$u: M2; %4$u: the TAP; %5$u: the listener's port. Interface 1 is lo in every
+ * network namespace (net/core/net_namespace.c makes it first). */
 #define RULES_TEXT                                                                                 \
-    "table inet sallyport { %6$s }\n"                                                              \
-    "delete table inet sallyport\n"                                                                \
     "table inet sallyport {\n"                                                                     \
     "  %1$s\n"                                                                                     \
     "  chain o {\n"                                                                                \
@@ -73,6 +69,10 @@
     "ip6 to ip6 saddr\n"                                                                           \
     "  }\n"                                                                                        \
     "}\n"
+
+/* Adding what may be there and deleting it is how to replace a table in one transaction (nft(8)). The flags of one that is
+ * there may not change (EOPNOTSUPP: nf_tables_updtable()). Costs 1.5 ms, so it is not for the first time. */
+#define RULES_REPLACE_TEXT "table inet sallyport { %s }\ndelete table inet sallyport\n"
 
 /* The few functions of libnftables(3) we use. It is opened only when wanted: with its libraries it is 0.3 MiB of private
  * memory in each of our processes, and a millisecond of start-up, that a helper without the fast path saves. */
@@ -174,6 +174,12 @@ Rules *rules_new(const char *ifname, unsigned ifindex, bool ipv6, GError **error
     return g_steal_pointer(&rules);
 }
 
+void *rules_preload(void *unused)
+{
+    (void)unused;
+    return dlopen(RULES_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+}
+
 static bool rules_open_library(RulesLibrary *nft, GError **error)
 {
     if (nft->handle != NULL) {
@@ -221,10 +227,13 @@ static bool rules_open(Rules *rules, GError **error)
     return true;
 }
 
-static bool rules_run(Rules *rules, const char *flags, uint16_t port)
+static bool rules_run(Rules *rules, bool replace, const char *flags, uint16_t port)
 {
-    g_autofree char *text = g_strdup_printf(RULES_TEXT, flags, RULES_MARK, RULES_MARK_INJECT,
-                                            rules->ifindex, (unsigned)port, rules->flags);
+    g_autofree char *before =
+        replace ? g_strdup_printf(RULES_REPLACE_TEXT, rules->flags) : g_strdup("");
+    g_autofree char *table = g_strdup_printf(RULES_TEXT, flags, RULES_MARK, RULES_MARK_INJECT,
+                                             rules->ifindex, (unsigned)port);
+    g_autofree char *text = g_strconcat(before, table, NULL);
 
     if (rules->nft.run(rules->ctx, text) != 0) {
         return false;
@@ -239,7 +248,9 @@ bool rules_load(Rules *rules, uint16_t port, GError **error)
     if (!rules_route(rules, error) || !rules_open(rules, error)) {
         return false;
     }
-    if (!rules_run(rules, "flags owner;", port) && !rules_run(rules, "", port)) {
+    /* In this order: nothing is there; what a killed helper left, or our own; a kernel without owners. */
+    if ((rules->loaded || !rules_run(rules, false, "flags owner;", port)) &&
+        !rules_run(rules, true, "flags owner;", port) && !rules_run(rules, true, "", port)) {
         const char *said = rules->nft.get_error(rules->ctx);
         g_autofree char *line =
             g_strndup(said, strcspn(said, "\n")); /* the rest quotes our own rules */

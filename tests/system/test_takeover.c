@@ -205,7 +205,8 @@ LAB_TEST(takeover, the_next_helper_takes_over_what_a_killed_one_left)
 
 LAB_TEST(takeover, a_second_helper_in_one_namespace_falls_back_with_a_record)
 {
-    static const char *const words[] = {"--ifname=tap1", "--cidr=10.1.0.0/24", "--no-ipv6", NULL};
+    static const char *const words[] = {"--fast-path=auto", "--ifname=tap1", "--cidr=10.1.0.0/24",
+                                        "--no-ipv6", NULL};
     LabHelper *first = fast_helper(lab), *second;
     const char *record;
 
