@@ -21,6 +21,7 @@
 
 typedef enum MessageType {
     MESSAGE_INSIDE_READY = 1, /* inside -> supervisor: TAP made; 1 fd */
+    MESSAGE_INSIDE_FAST_PATH, /* inside -> supervisor: the fast path is on, or why not */
     MESSAGE_START,            /* supervisor -> datapath: the TAP; 1 fd */
     MESSAGE_HOST_ADDRESSES, /* supervisor -> datapath: addresses of the host's interfaces, in parts */
     MESSAGE_DNS_SERVERS,    /* supervisor -> datapath: the host's name servers */
@@ -47,9 +48,14 @@ typedef struct MessageLink {
     bool ipv6;
     bool attached; /* a persistent TAP that was there before */
     char ifname[IFNAMSIZ];
-    bool fast_path;
-    char fast_path_why[MESSAGE_WHY_MAX]; /* why not, NUL-terminated */
 } MessageLink;
+
+/* @why: it is off, NUL-terminated. */
+typedef struct MessageFastPathState {
+    uint32_t type;
+    bool on;
+    char why[MESSAGE_WHY_MAX];
+} MessageFastPathState;
 
 /* The whole set comes in parts: @first begins a new one, @last completes it. */
 typedef struct MessageAddresses {
@@ -195,6 +201,7 @@ typedef union Message {
     MessageSocketRequest socket_request;
     MessageSocketReply socket_reply;
     MessageFastPath fast_path;
+    MessageFastPathState fast_path_state;
     MessageRepair repair;
 } Message;
 

@@ -67,6 +67,8 @@ typedef struct Supervisor {
     HostAddr *hostaddr;
     MessageLink link;
     int tap;
+    MessageFastPathState fast_path; /* type 0: not known yet */
+    bool datapath_ready;
     bool inside_spoken; /* the TAP stands, or never will */
     bool failed;        /* an error record was written */
     /* The end. */
@@ -258,14 +260,14 @@ static void supervisor_report_ready(Supervisor *sv, unsigned published)
                         sv->link.mac[2], sv->link.mac[3], sv->link.mac[4], sv->link.mac[5]);
     json_t *dns =
         sv->settings->dns ? supervisor_addresses(sv, &guest->dns, &guest->dns6) : json_array();
-    json_t *fast_path = json_pack("{s:b}", "on", sv->link.fast_path);
+    json_t *fast_path = json_pack("{s:b}", "on", sv->fast_path.on);
     json_t *locked = json_pack("[s,s]", "no-new-privs", "not-dumpable");
     json_t *body;
 
-    if (!sv->link.fast_path) {
+    if (!sv->fast_path.on) {
         /* With it the process inside keeps three, over the guest's network alone. */
         (void)json_array_append_new(locked, json_string("no-capabilities"));
-        (void)json_object_set_new(fast_path, "why", json_string(sv->link.fast_path_why));
+        (void)json_object_set_new(fast_path, "why", json_string(sv->fast_path.why));
     }
     body =
         json_pack("{s:i,s:s,s:o,s:o,s:o,s:i,s:s,s:s,s:i,s:o,s:o}", "pid", (int)getpid(), "version",
@@ -310,7 +312,7 @@ static void supervisor_ready(Supervisor *sv)
         return;
     }
     sv->state = SUPERVISOR_RUNNING;
-    published = publisher_report(sv->publisher, sv->link.fast_path);
+    published = publisher_report(sv->publisher, sv->fast_path.on);
     supervisor_report_ready(sv, published);
     if (report_overflowed(sv->report)) {
         error = fault_new(FAULT_REPORT, ENOBUFS,
@@ -320,6 +322,14 @@ static void supervisor_ready(Supervisor *sv)
         return;
     }
     supervisor_write_ready_fd(sv);
+}
+
+/* Both children work at it at the same time. */
+static void supervisor_check_ready(Supervisor *sv)
+{
+    if (sv->state == SUPERVISOR_GOING && sv->datapath_ready && sv->fast_path.type != 0) {
+        supervisor_ready(sv);
+    }
 }
 
 /* ChildHooks.message */
@@ -347,9 +357,13 @@ static void supervisor_message(Child *child, const Message *message, int *fds, s
         return;
     } else if (!from_inside && message->type == MESSAGE_LISTENING) {
         publisher_answer(sv->publisher, &message->listening);
-    } else if (!from_inside && message->type == MESSAGE_DATAPATH_READY &&
-               sv->state == SUPERVISOR_GOING) {
-        supervisor_ready(sv);
+    } else if (from_inside && message->type == MESSAGE_INSIDE_FAST_PATH &&
+               sv->fast_path.type == 0) {
+        sv->fast_path = message->fast_path_state;
+        supervisor_check_ready(sv);
+    } else if (!from_inside && message->type == MESSAGE_DATAPATH_READY) {
+        sv->datapath_ready = true;
+        supervisor_check_ready(sv);
     } else if (!from_inside && message->type == MESSAGE_TAP_GONE) {
         supervisor_end(sv, SALLYPORT_REASON_TAP_GONE, 1, -1, 0);
     }

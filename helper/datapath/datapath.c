@@ -364,7 +364,7 @@ static bool datapath_make_takeover(Datapath *dp, GError **error)
     return dp->takeover != NULL;
 }
 
-/* GuestSockFastPathFunc. The first comes before MESSAGE_GO: inside sends it before it says that it is ready. */
+/* GuestSockFastPathFunc. The first comes before "ready": inside sends it before it tells the supervisor. */
 static void datapath_equip(const MessageFastPath *message, const int *take_fds, size_t count,
                            void *user_data)
 {
@@ -484,6 +484,7 @@ static bool datapath_take(Datapath *dp, const Message *message, const int *take_
         (void)message_send(dp->supervisor, &ready, NULL, 0);
         return true;
     case MESSAGE_INSIDE_READY:
+    case MESSAGE_INSIDE_FAST_PATH:
     case MESSAGE_LISTENING:
     case MESSAGE_DATAPATH_READY:
     case MESSAGE_LOG:

@@ -122,22 +122,22 @@ static bool inside_open_fast_path(Inside *inside, GError **error)
 }
 
 /* False with @error set only if it is required. Otherwise one record says what is missing. */
-static bool inside_make_fast_path(Inside *inside, const Tap *tap, MessageLink *ready,
+static bool inside_make_fast_path(Inside *inside, const Tap *tap, MessageFastPathState *ret,
                                   GError **error)
 {
     g_autoptr(GError) missing = NULL;
 
     if (inside->guest->fast_path == FAST_PATH_OFF) {
-        g_strlcpy(ready->fast_path_why, "--fast-path off", sizeof(ready->fast_path_why));
+        g_strlcpy(ret->why, "--fast-path off", sizeof(ret->why));
         return true;
     }
     inside->rules = rules_new(inside->guest->ifname, tap->ifindex, tap->ipv6, &missing);
-    ready->fast_path = inside->rules != NULL && inside_open_fast_path(inside, &missing);
-    if (ready->fast_path) {
+    ret->on = inside->rules != NULL && inside_open_fast_path(inside, &missing);
+    if (ret->on) {
         return true;
     }
     g_clear_pointer(&inside->rules, rules_free);
-    g_strlcpy(ready->fast_path_why, missing->message, sizeof(ready->fast_path_why));
+    g_strlcpy(ret->why, missing->message, sizeof(ret->why));
     if (inside->guest->fast_path == FAST_PATH_REQUIRE) {
         g_prefix_error(&missing, "--fast-path require: ");
         g_propagate_error(error, g_steal_pointer(&missing));
@@ -148,10 +148,9 @@ static bool inside_make_fast_path(Inside *inside, const Tap *tap, MessageLink *r
     return true;
 }
 
-static bool inside_pass_tap(const Inside *inside, const Tap *tap, MessageLink *message,
-                            GError **error)
+static bool inside_pass_tap(const Inside *inside, const Tap *tap, GError **error)
 {
-    MessageLink ready = *message;
+    MessageLink ready = {.type = MESSAGE_INSIDE_READY};
     int failed;
 
     for (guint i = 0; i < tap->warnings->len; i++) {
@@ -170,26 +169,34 @@ static bool inside_pass_tap(const Inside *inside, const Tap *tap, MessageLink *m
     return true;
 }
 
-/* Everything that needs the capabilities, then their end, then the word that it is done. */
+/* Everything that needs the capabilities, then the end of those we can do without, then the word that it is done. The TAP is
+ * passed on first: the datapath gets ready while the rules are put in place. */
 static bool inside_prepare(Inside *inside, GError **error)
 {
     /* For rules and transparent sockets; and to bind them to a client's port below 1024. */
     static const cap_value_t kept[] = {CAP_NET_ADMIN, CAP_NET_RAW, CAP_NET_BIND_SERVICE};
-    MessageLink ready = {.type = MESSAGE_INSIDE_READY};
+    MessageFastPathState state = {.type = MESSAGE_INSIDE_FAST_PATH};
     bool wanted = inside->guest->fast_path != FAST_PATH_OFF;
     /* A millisecond that another core has to spare. The thread is gone before capabilities are dropped. */
     GThread *preload = wanted ? g_thread_try_new("preload", rules_preload, NULL, NULL) : NULL;
     g_autoptr(Tap) tap = tap_new(inside->guest, error);
+    int failed;
 
     if (preload != NULL) {
         (void)g_thread_join(preload);
     }
-    if (tap == NULL || !inside_make_fast_path(inside, tap, &ready, error) ||
+    if (tap == NULL || !inside_pass_tap(inside, tap, error) ||
+        !inside_make_fast_path(inside, tap, &state, error) ||
         !process_keep_capabilities(kept, inside->rules != NULL ? G_N_ELEMENTS(kept) : 0, error)) {
         return false;
     }
     process_renew_bonds(inside->parent);
-    return inside_pass_tap(inside, tap, &ready, error);
+    failed = -message_send(inside->supervisor, &state, NULL, 0);
+    if (failed != 0) {
+        fault_set(error, FAULT_INTERNAL, failed, "saying that the fast path is ready: %s",
+                  g_strerror(failed));
+    }
+    return failed == 0;
 }
 
 /* The rules again, and a listener if that was destroyed too (ss -K of the guest's root). */
