@@ -13,9 +13,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include <glib-unix.h>
@@ -215,6 +217,19 @@ int child_send(Child *child, const void *message, size_t size, const int *fds, s
 bool child_is_behind(const Child *child)
 {
     return child->out_source != NULL;
+}
+
+void child_dismiss(Child *child, int timeout_ms)
+{
+    struct pollfd end = {.events = POLLIN};
+
+    if (child == NULL || child->reaped) {
+        return;
+    }
+    child_source_clear(&child->message_source);
+    (void)shutdown(child->sock, SHUT_RDWR);
+    end.fd = child->pidfd;
+    (void)poll(&end, 1, timeout_ms); /* what has not ended by then is killed by child_free() */
 }
 
 pid_t child_pid(const Child *child)

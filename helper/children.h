@@ -30,6 +30,8 @@ typedef struct ChildHooks {
 /* @take_sock: -1 if there is no connection. NULL with @error set (FAULT_INTERNAL): the process is killed and reaped then. */
 Child *child_new(pid_t pid, int take_sock, GMainContext *context, const ChildHooks *hooks,
                  GError **error);
+/* Ends the connection and gives it that time to clear up and end by itself; child_free() still has to follow. */
+void child_dismiss(Child *child, int timeout_ms);
 /* Kills it if it lives, and reaps it: its fds are closed when this returns. */
 void child_free(Child *child);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Child, child_free)

@@ -27,6 +27,7 @@ typedef struct MessageShape {
 
 static const MessageShape message_shapes[MESSAGE_TYPE_COUNT] = {
     [MESSAGE_INSIDE_READY] = {sizeof(MessageLink), 1, 1},
+    [MESSAGE_INSIDE_FAST_PATH] = {sizeof(MessageFastPathState), 0, 0},
     [MESSAGE_START] = {sizeof(MessageLink), 1, 1},
     [MESSAGE_HOST_ADDRESSES] = {sizeof(MessageAddresses), 0, 0},
     [MESSAGE_DNS_SERVERS] = {sizeof(MessageServers), 0, 0},
@@ -40,6 +41,8 @@ static const MessageShape message_shapes[MESSAGE_TYPE_COUNT] = {
     [MESSAGE_TAP_GONE] = {sizeof(MessagePlain), 0, 0},
     [MESSAGE_SOCKET_REQUEST] = {sizeof(MessageSocketRequest), 0, 0},
     [MESSAGE_SOCKET_REPLY] = {sizeof(MessageSocketReply), 0, 1},
+    [MESSAGE_FAST_PATH] = {sizeof(MessageFastPath), 0, FAST_PATH_FDS},
+    [MESSAGE_REPAIR] = {sizeof(MessageRepair), 0, 0},
 };
 
 typedef union MessageControl {
@@ -133,6 +136,12 @@ static bool message_well_formed(const Message *message, size_t size, size_t fd_c
     }
     if (message->type == MESSAGE_LOG || message->type == MESSAGE_FAULT) {
         return memchr(message->text.text, '\0', MESSAGE_TEXT_MAX) != NULL;
+    }
+    if (message->type == MESSAGE_INSIDE_FAST_PATH) {
+        return memchr(message->fast_path_state.why, '\0', MESSAGE_WHY_MAX) != NULL;
+    }
+    if (message->type == MESSAGE_FAST_PATH) {
+        return fds_lost || fd_count <= 1 || fd_count == FAST_PATH_FDS;
     }
     if (message->type == MESSAGE_LISTEN) {
         return fds_lost || message->listen.count == fd_count;

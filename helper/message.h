@@ -15,11 +15,13 @@
  */
 #define MESSAGE_TEXT_MAX  480
 #define MESSAGE_ADDRS_MAX 64
+#define MESSAGE_WHY_MAX   160
 /* SCM_MAX_FD of include/net/scm.h is 253. */
 #define MESSAGE_FDS_MAX 250
 
 typedef enum MessageType {
     MESSAGE_INSIDE_READY = 1, /* inside -> supervisor: TAP made; 1 fd */
+    MESSAGE_INSIDE_FAST_PATH, /* inside -> supervisor: the fast path is on, or why not */
     MESSAGE_START,            /* supervisor -> datapath: the TAP; 1 fd */
     MESSAGE_HOST_ADDRESSES, /* supervisor -> datapath: addresses of the host's interfaces, in parts */
     MESSAGE_DNS_SERVERS,    /* supervisor -> datapath: the host's name servers */
@@ -33,6 +35,8 @@ typedef enum MessageType {
     MESSAGE_TAP_GONE,       /* datapath -> supervisor: the interface was deleted */
     MESSAGE_SOCKET_REQUEST, /* datapath -> inside: a connected socket in the guest's netns, please */
     MESSAGE_SOCKET_REPLY,   /* inside -> datapath: 1 fd, or none and an errno */
+    MESSAGE_FAST_PATH,      /* inside -> datapath: what takeover works with; 5 fds, 1 or none */
+    MESSAGE_REPAIR,         /* datapath -> inside: rules or listener are gone, make them again */
     MESSAGE_TYPE_COUNT
 } MessageType;
 
@@ -45,6 +49,13 @@ typedef struct MessageLink {
     bool attached; /* a persistent TAP that was there before */
     char ifname[IFNAMSIZ];
 } MessageLink;
+
+/* @why: it is off, NUL-terminated. */
+typedef struct MessageFastPathState {
+    uint32_t type;
+    bool on;
+    char why[MESSAGE_WHY_MAX];
+} MessageFastPathState;
 
 /* The whole set comes in parts: @first begins a new one, @last completes it. */
 typedef struct MessageAddresses {
@@ -67,6 +78,13 @@ typedef struct MessageDnsListener {
     uint16_t port; /* host byte order */
 } MessageDnsListener;
 
+/* What a socket in the guest's namespace says its own address is. */
+typedef enum MessageSource {
+    MESSAGE_SOURCE_GUEST,   /* the kernel's choice: an address of the guest's */
+    MESSAGE_SOURCE_GATEWAY, /* the gateway of the family, any port */
+    MESSAGE_SOURCE_CLIENT,  /* the client's own */
+} MessageSource;
+
 /**
  * struct MessageListen - @count consecutive host ports of one publication
  * @publication: its number; listeners of one publication share max
@@ -75,6 +93,7 @@ typedef struct MessageDnsListener {
  * @host_port:   first host port, host byte order; the n-th fd is host_port + n
  * @guest_port:  guest port of the first; grows with n if @guest_range
  * @guest_addr:  AF_UNSPEC: the guest's own
+ * @source:      a MessageSource
  * @idle_s:      seconds, -1 for the default
  * @max:         connections or clients, 0 for the default
  */
@@ -87,6 +106,7 @@ typedef struct MessageListen {
     uint16_t count;
     bool guest_range;
     bool both_families;
+    uint32_t source;
     uint32_t max;
     int64_t idle_s;
     NetAddr guest_addr;
@@ -118,20 +138,54 @@ typedef struct MessageText {
     char text[MESSAGE_TEXT_MAX];
 } MessageText;
 
+/* @client, @client_port (0: any): for MESSAGE_SOURCE_CLIENT. Ports in host byte order. */
 typedef struct MessageSocketRequest {
     uint32_t type;
-    uint16_t port; /* host byte order */
+    uint16_t port;
+    uint16_t client_port;
     bool udp;
+    uint32_t source;
     uint64_t id;
     NetAddr addr;
+    NetAddr client;
 } MessageSocketRequest;
 
-/* @errnum: why there is no socket. A TCP connect may still be under way. */
+/* @errnum: why there is no socket. A TCP connect may still be under way. @source: what it came to; @other_port: not the
+ * client's, because that was taken. */
 typedef struct MessageSocketReply {
     uint32_t type;
     int32_t errnum;
+    uint32_t source;
+    bool other_port;
     uint64_t id;
 } MessageSocketReply;
+
+/* The order of the fds of a MESSAGE_FAST_PATH at start. */
+typedef enum MessageFastPathFd {
+    FAST_PATH_LISTENER,
+    FAST_PATH_INJECT4, /* raw, for re-injected SYNs (mark M2) */
+    FAST_PATH_INJECT6,
+    FAST_PATH_RETURN4, /* raw, for later segments of a flow (mark M) */
+    FAST_PATH_RETURN6,
+    FAST_PATH_FDS
+} MessageFastPathFd;
+
+/**
+ * struct MessageFastPath - at start all fds; later the answer to a MESSAGE_REPAIR: a new listener or, for rules, no fd
+ * @errnum: the repair failed
+ * @hop_limit: with which packets of the guest's own leave: IPv4, IPv6
+ */
+typedef struct MessageFastPath {
+    uint32_t type;
+    int32_t errnum;
+    uint8_t hop_limit[2];
+} MessageFastPath;
+
+/* @listener: a new listener too. */
+typedef struct MessageRepair {
+    uint32_t type;
+    bool listener;
+} MessageRepair;
 
 typedef union Message {
     uint32_t type;
@@ -146,6 +200,9 @@ typedef union Message {
     MessageText text;
     MessageSocketRequest socket_request;
     MessageSocketReply socket_reply;
+    MessageFastPath fast_path;
+    MessageFastPathState fast_path_state;
+    MessageRepair repair;
 } Message;
 
 /* Makes a connected pair of SOCK_SEQPACKET sockets, CLOEXEC and non-blocking. 0 or -errno. */

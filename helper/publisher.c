@@ -54,6 +54,8 @@ typedef struct Batch {
 
 struct Publisher {
     GPtrArray *maps; /* PublishedMap */
+    const GuestSettings *guest;
+    bool fast_path;
     int sock;
     Report *report;
     PublisherDoneFunc done;
@@ -82,12 +84,13 @@ static void batch_free(Batch *batch)
     g_free(batch);
 }
 
-Publisher *publisher_new(const GPtrArray *maps, int sock, Report *report, PublisherDoneFunc done,
-                         void *user_data)
+Publisher *publisher_new(const GPtrArray *maps, const GuestSettings *guest, int sock,
+                         Report *report, PublisherDoneFunc done, void *user_data)
 {
     Publisher *publisher = g_new0(Publisher, 1);
 
     publisher->maps = g_ptr_array_new_with_free_func((GDestroyNotify)published_map_free);
+    publisher->guest = guest;
     publisher->sock = sock;
     publisher->report = report;
     publisher->done = done;
@@ -140,6 +143,20 @@ static bool publisher_family_missing(const BindSlot *slot, int errnum)
     return slot->optional && (errnum == EAFNOSUPPORT || errnum == EADDRNOTAVAIL);
 }
 
+/*
+ * An address that is not the guest's own lies behind the guest, where only what the guest forwards arrives: the sockets
+ * that show the client's address speak to this one host (guest/rules.c).
+ */
+static MessageSource publisher_source(const Publisher *publisher, const PortMap *map)
+{
+    if (map->guest_addr.family != AF_UNSPEC &&
+        !netaddr_equal(&map->guest_addr, &publisher->guest->addr) &&
+        !netaddr_equal(&map->guest_addr, &publisher->guest->addr6)) {
+        return MESSAGE_SOURCE_GUEST;
+    }
+    return map->src == PORTMAP_SOURCE_GATEWAY ? MESSAGE_SOURCE_GATEWAY : MESSAGE_SOURCE_CLIENT;
+}
+
 /* The batch that @port of @slot goes into: the last one if it continues that, else a new one. */
 static Batch *publisher_batch(Publisher *publisher, const PublishedMap *published,
                               const BindSlot *slot, uint16_t port, uint16_t guest_port)
@@ -169,6 +186,7 @@ static Batch *publisher_batch(Publisher *publisher, const PublishedMap *publishe
             .guest_range = guest_range,
             .both_families = slot->both_families,
             .max = map->max,
+            .source = (uint32_t)publisher_source(publisher, map),
             .idle_s = map->idle_s,
             .guest_addr = map->guest_addr,
         };
@@ -374,9 +392,9 @@ void publisher_start(Publisher *publisher)
     publisher_go_on(publisher);
 }
 
-void publisher_try(const GPtrArray *maps, Report *report)
+void publisher_try(const GPtrArray *maps, const GuestSettings *guest, Report *report)
 {
-    g_autoptr(Publisher) publisher = publisher_new(maps, -1, report, publisher_ignore, NULL);
+    g_autoptr(Publisher) publisher = publisher_new(maps, guest, -1, report, publisher_ignore, NULL);
 
     publisher->failed = true; /* so nothing is sent: each batch is closed again */
     publisher_start(publisher);
@@ -419,6 +437,16 @@ static const char *publisher_exposure(const PortMap *map, const NetAddr *addr)
     return netaddr_is_any(addr) && map->ifname[0] == '\0' ? "all" : "interface";
 }
 
+/* Without the fast path's rules inside makes sockets of the guest's own address. */
+static const char *publisher_source_word(const Publisher *publisher, const PortMap *map)
+{
+    static const char *const words[] = {[MESSAGE_SOURCE_GUEST] = "guest",
+                                        [MESSAGE_SOURCE_GATEWAY] = "gateway",
+                                        [MESSAGE_SOURCE_CLIENT] = "client"};
+
+    return publisher->fast_path ? words[publisher_source(publisher, map)] : "guest";
+}
+
 static void publisher_record(const Publisher *publisher, const PublishedMap *published,
                              const BindSlot *slot, const NetAddr *addr, const char *ports)
 {
@@ -433,7 +461,7 @@ static void publisher_record(const Publisher *publisher, const PublishedMap *pub
         "{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "spec", spec, "protocol",
         bindport_protocol_name(slot->protocol), "family", addr->family == AF_INET ? "ipv4" : "ipv6",
         "host_addr", netaddr_format(addr, text), "host_ports", ports, "guest_ports", guest_ports,
-        "exposure", publisher_exposure(map, addr), "source", "guest");
+        "exposure", publisher_exposure(map, addr), "source", publisher_source_word(publisher, map));
 
     if (map->guest_addr.family != AF_UNSPEC) {
         (void)json_object_set_new(body, "guest_addr",
@@ -479,8 +507,9 @@ static void publisher_report_slot(const Publisher *publisher, const PublishedMap
     }
 }
 
-unsigned publisher_report(const Publisher *publisher)
+unsigned publisher_report(Publisher *publisher, bool fast_path)
 {
+    publisher->fast_path = fast_path;
     for (guint i = 0; i < publisher->maps->len; i++) {
         const PublishedMap *published = g_ptr_array_index(publisher->maps, i);
 

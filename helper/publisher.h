@@ -23,8 +23,8 @@ typedef void (*PublisherDoneFunc)(void *user_data);
  * Nothing happens before publisher_start(). Listeners are handed over in batches, and a few batches are under way at a time, so
  * that this process never holds many of them.
  */
-Publisher *publisher_new(const GPtrArray *maps, int sock, Report *report, PublisherDoneFunc done,
-                         void *user_data);
+Publisher *publisher_new(const GPtrArray *maps, const GuestSettings *guest, int sock,
+                         Report *report, PublisherDoneFunc done, void *user_data);
 void publisher_free(Publisher *publisher);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Publisher, publisher_free)
 
@@ -32,7 +32,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Publisher, publisher_free)
 void publisher_start(Publisher *publisher);
 
 /* Binds and closes again, for the error records alone: a start that fails for another cause tells this one too. */
-void publisher_try(const GPtrArray *maps, Report *report);
+void publisher_try(const GPtrArray *maps, const GuestSettings *guest, Report *report);
 
 /* The datapath's answer to a batch. The PublisherDoneFunc may be called from here. */
 void publisher_answer(Publisher *publisher, const MessageListening *answer);
@@ -40,7 +40,7 @@ void publisher_answer(Publisher *publisher, const MessageListening *answer);
 bool publisher_finished(const Publisher *publisher);
 bool publisher_failed(const Publisher *publisher);
 
-/* One "published" record per map, protocol and family. Returns how many maps there are. */
-unsigned publisher_report(const Publisher *publisher);
+/* One "published" record per map, protocol and family; @fast_path: it is on. Returns how many maps there are. */
+unsigned publisher_report(Publisher *publisher, bool fast_path);
 
 #endif

@@ -8,7 +8,8 @@
 #include "settings.h"
 
 /* The keys of the ready record. @published: number of port maps. The caller's to json_decref(). */
-json_t *record_ready(const Settings *settings, const MessageLink *link, unsigned published);
+json_t *record_ready(const Settings *settings, const MessageLink *link,
+                     const MessageFastPathState *fast_path, unsigned published);
 
 /* What to tell people of an end nobody wished for, by its SALLYPORT_REASON_*; NULL for all other ends. @signal_name: what killed the
  * process that ended, or NULL, then @status is its exit status. g_free(). */

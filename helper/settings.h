@@ -27,6 +27,12 @@ typedef enum GuestKind {
     GUEST_COMMAND,
 } GuestKind;
 
+typedef enum FastPath {
+    FAST_PATH_AUTO,
+    FAST_PATH_OFF,
+    FAST_PATH_REQUIRE,
+} FastPath;
+
 typedef enum LogLevel {
     LOG_LEVEL_ERROR,
     LOG_LEVEL_WARNING,
@@ -40,6 +46,7 @@ typedef enum LogLevel {
  * @ipv6:          addresses of IPv6 are wanted
  * @ipv6_required: --cidr6 was given: doing without is an error
  * @addr, @addr6:  the guest's own addresses
+ * @fast_path:     whether the guest's kernel shall carry TCP (datapath/takeover.h)
  */
 typedef struct GuestSettings {
     GuestKind kind;
@@ -56,6 +63,7 @@ typedef struct GuestSettings {
     bool configure;
     bool ipv6;
     bool ipv6_required;
+    FastPath fast_path;
     NetCidr cidr;
     NetCidr cidr6;
     NetAddr addr;

@@ -17,7 +17,6 @@
 #include "supervisor.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -41,6 +40,8 @@
 #include "sallyport.h"
 
 #define SUPERVISOR_DRAIN_MS 1000
+/* So long the process inside may take to remove what it put into the guest; it needs a few milliseconds. */
+#define SUPERVISOR_DISMISS_MS 500
 
 typedef enum SupervisorState {
     SUPERVISOR_STARTING,
@@ -67,6 +68,8 @@ typedef struct Supervisor {
     HostAddr *hostaddr;
     MessageLink link;
     int tap;
+    MessageFastPathState fast_path; /* type 0: not known yet */
+    bool datapath_ready;
     bool inside_spoken;     /* the TAP stands, or never will */
     bool failed;            /* an error record was written */
     bool addresses_changed; /* since the datapath fell behind */
@@ -272,21 +275,6 @@ static void supervisor_published(void *user_data)
     supervisor_check_start(user_data);
 }
 
-static void supervisor_write_ready_fd(Supervisor *sv)
-{
-    struct pollfd pfd = {.fd = sv->settings->ready_fd, .events = POLLOUT};
-
-    if (pfd.fd < 0) {
-        return;
-    }
-    /* Somebody else's full pipe must not hold us. */
-    if (poll(&pfd, 1, 0) != 1 || write(pfd.fd, "1", 1) != 1) {
-        report_log(sv->report, LOG_LEVEL_WARNING, FAULT_REPORT, errno,
-                   "--ready-fd %d: cannot be written", pfd.fd);
-    }
-    process_close_inherited(pfd.fd);
-}
-
 static void supervisor_ready(Supervisor *sv)
 {
     g_autoptr(GError) error = NULL;
@@ -300,7 +288,7 @@ static void supervisor_ready(Supervisor *sv)
         supervisor_fail_start(sv);
         return;
     }
-    published = publisher_report(sv->publisher);
+    published = publisher_report(sv->publisher, sv->fast_path.on);
     if (report_overflowed(sv->report)) {
         error = fault_new(FAULT_REPORT, ENOBUFS,
                           "--report-fd: the reader does not read; records were lost");
@@ -315,8 +303,19 @@ static void supervisor_ready(Supervisor *sv)
     }
     sv->state = SUPERVISOR_RUNNING;
     report_event(sv->report, SALLYPORT_EVENT_READY,
-                 record_ready(sv->settings, &sv->link, published));
-    supervisor_write_ready_fd(sv);
+                 record_ready(sv->settings, &sv->link, &sv->fast_path, published));
+    if (sv->settings->ready_fd >= 0 && !process_write_ready(sv->settings->ready_fd)) {
+        report_log(sv->report, LOG_LEVEL_WARNING, FAULT_REPORT, errno,
+                   "--ready-fd %d: cannot be written", sv->settings->ready_fd);
+    }
+}
+
+/* Both children work at it at the same time. */
+static void supervisor_check_ready(Supervisor *sv)
+{
+    if (sv->state == SUPERVISOR_GOING && sv->datapath_ready && sv->fast_path.type != 0) {
+        supervisor_ready(sv);
+    }
 }
 
 /* ChildHooks.message */
@@ -345,9 +344,13 @@ static void supervisor_message(Child *child, const Message *message, int *fds, s
         return;
     } else if (!from_inside && message->type == MESSAGE_LISTENING) {
         publisher_answer(sv->publisher, &message->listening);
-    } else if (!from_inside && message->type == MESSAGE_DATAPATH_READY &&
-               sv->state == SUPERVISOR_GOING) {
-        supervisor_ready(sv);
+    } else if (from_inside && message->type == MESSAGE_INSIDE_FAST_PATH &&
+               sv->fast_path.type == 0) {
+        sv->fast_path = message->fast_path_state;
+        supervisor_check_ready(sv);
+    } else if (!from_inside && message->type == MESSAGE_DATAPATH_READY) {
+        sv->datapath_ready = true;
+        supervisor_check_ready(sv);
     } else if (!from_inside && message->type == MESSAGE_TAP_GONE) {
         supervisor_end(sv, SALLYPORT_REASON_TAP_GONE, supervisor_failure_status(sv), -1, 0);
     }
@@ -530,8 +533,8 @@ static bool supervisor_start(Supervisor *sv, GError **error)
         target_watch(sv->target, sv->context, supervisor_target_gone, sv);
     }
     report_attach(sv->report, sv->context);
-    sv->publisher = publisher_new(sv->settings->publish, child_sock(sv->datapath), sv->report,
-                                  supervisor_published, sv);
+    sv->publisher = publisher_new(sv->settings->publish, &sv->settings->guest,
+                                  child_sock(sv->datapath), sv->report, supervisor_published, sv);
     publisher_start(sv->publisher);
     return true;
 }
@@ -558,6 +561,7 @@ static void supervisor_clear(Supervisor *sv)
 {
     g_clear_pointer(&sv->publisher, publisher_free);
     g_clear_pointer(&sv->datapath, child_free);
+    child_dismiss(sv->inside, SUPERVISOR_DISMISS_MS);
     g_clear_pointer(&sv->inside, child_free);
     g_clear_pointer(&sv->command, child_free);
     g_clear_pointer(&sv->sandbox, sandbox_free);
@@ -584,7 +588,8 @@ int supervisor_run(const Settings *settings, pid_t parent, Report *report)
     if (!supervisor_start(&sv, &error)) {
         supervisor_error(&sv, error);
         if (sv.publisher == NULL) {
-            publisher_try(settings->publish, report); /* a second cause gets its record too */
+            publisher_try(settings->publish, &settings->guest,
+                          report); /* a second cause gets its record too */
         }
         supervisor_fail_start(&sv);
     }

@@ -44,6 +44,7 @@ extern "C" {
 #define SALLYPORT_CODE_LOCKDOWN      "lockdown"  /* a stage of locking down failed */
 #define SALLYPORT_CODE_COMMAND       "command"   /* COMMAND could not be started */
 #define SALLYPORT_CODE_REPORT        "report"    /* the report pipe or ready fd */
+#define SALLYPORT_CODE_FAST_PATH     "fast-path" /* the fast path is missing, or was lost */
 #define SALLYPORT_CODE_NOT_SUPPORTED "not-supported" /* asked for, not built yet */
 #define SALLYPORT_CODE_INTERNAL      "internal"      /* memory, sockets of our own, a bug */
 

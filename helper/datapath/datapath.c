@@ -33,16 +33,17 @@
 #include "guestsock.h"
 #include "link.h"
 #include "nat.h"
+#include "natshare.h"
 #include "ping.h"
 #include "poller.h"
+#include "takeover.h"
 
 /* One line of each class in so long, however often its cause comes. */
 #define DATAPATH_LOG_INTERVAL_US (5 * G_USEC_PER_SEC)
 #define DATAPATH_UDP_MAX         4096
 #define DATAPATH_PING_MAX        256
 #define DATAPATH_NAT_MAX         16384
-/* libslirp forgets a UDP socket after 240 s without a datagram of the guest (src/socket.h: SO_EXPIRE). */
-#define DATAPATH_NAT_UDP_IDLE_US (240 * G_USEC_PER_SEC)
+#define DATAPATH_PENDING_MAX     1024
 /* fds kept for libslirp, dns and ping when the rest is shared out; a quarter of the limit if that is less. */
 #define DATAPATH_FD_RESERVE 256
 
@@ -50,6 +51,7 @@
 typedef enum DatapathLog {
     DATAPATH_LOG_LIMIT = GATE_REASON_COUNT,
     DATAPATH_LOG_NAT,
+    DATAPATH_LOG_TAKEOVER,
     DATAPATH_LOG_COUNT
 } DatapathLog;
 
@@ -82,10 +84,8 @@ typedef struct Datapath {
     bool ping_usable[2]; /* IPv4, IPv6 */
     GuestSock *guestsock;
     Forward *forward;
-    unsigned
-        nat_max; /* sockets libslirp may hold before new connections of the guest are refused */
-    FlowTable *nat_udp;     /* the guest's UDP sources libslirp holds a socket for */
-    uint64_t nat_refused;   /* for nat_max */
+    NatShare *natshare;
+    Takeover *takeover;     /* NULL: no fast path */
     GPtrArray *waiting;     /* DatapathListen, until MESSAGE_GO */
     GArray *host_addresses; /* the set being received */
     uint16_t dns_ports[2];
@@ -187,56 +187,39 @@ static void datapath_problem(const char *what, int errnum, void *user_data)
                          errnum != 0 ? g_strerror(errnum) : "");
 }
 
-/* FlowEndFunc */
-static void datapath_nat_udp_ended(Flow *flow, FlowEnd why, void *user_data)
-{
-    (void)why;
-    (void)user_data;
-    g_free(flow);
-}
-
-/*
- * libslirp has no limit on its sockets: one for each UDP source and each TCP connection of the guest. At most half of its share
- * goes to UDP sources, known ones are let through; a new TCP connection beyond the share is refused.
- */
-static bool datapath_nat_has_room(Datapath *dp, const FrameView *view)
-{
-    NetAddr none = {.family = AF_UNSPEC};
-    FlowKey key;
-    Flow *flow;
-
-    if (view->protocol != IPPROTO_UDP) {
-        return nat_sockets(dp->nat) < dp->nat_max;
-    }
-    key = flow_key(&none, 0, &view->src, view->src_port, 0);
-    flow = flow_table_lookup(dp->nat_udp, &key);
-    if (flow != NULL) {
-        flow_touch(dp->nat_udp, flow);
-        return true;
-    }
-    if (flow_table_count(dp->nat_udp) >= dp->nat_max / 2 || nat_sockets(dp->nat) >= dp->nat_max) {
-        return false;
-    }
-    flow = g_new0(Flow, 1);
-    flow->key = key;
-    flow_table_insert(dp->nat_udp, flow, DATAPATH_NAT_UDP_IDLE_US);
-    return true;
-}
-
 /* A frame the gate let through for libslirp. Returns the length of what is to be answered instead, in dp->frame; 0: nothing. */
 static size_t datapath_to_nat(Datapath *dp, const uint8_t *frame, size_t len, const FrameView *view,
                               bool opens)
 {
     bool opening = opens || view->protocol == IPPROTO_UDP;
 
-    if (opening && !datapath_nat_has_room(dp, view)) {
-        dp->nat_refused++;
+    if (opening && !natshare_admits(dp->natshare, view)) {
         datapath_problem("limit reached: connections of the guest", 0, dp);
         return gate_refusal(dp->gate, frame, view, dp->frame);
     }
     nat_input(dp->nat, frame, len,
               view->protocol == IPPROTO_TCP && (view->tcp_flags & FRAME_TCP_RST) != 0);
     return 0;
+}
+
+/* A packet of a connection that the guest's kernel carries: conntrack forgot it, so it came here. The gate's word is on the
+ * address of the frame, and this one goes nowhere but back. */
+static bool datapath_return(Datapath *dp, const uint8_t *frame, const FrameView *view)
+{
+    bool tcp = view->protocol == IPPROTO_TCP;
+
+    if (dp->takeover == NULL || (!tcp && view->protocol != IPPROTO_UDP) ||
+        (tcp && (view->tcp_flags & (FRAME_TCP_SYN | FRAME_TCP_ACK)) == FRAME_TCP_SYN)) {
+        return false;
+    }
+    if (tcp && takeover_segment(dp->takeover, frame, view)) {
+        return true;
+    }
+    if (!forward_owns(dp->forward, view)) {
+        return false;
+    }
+    takeover_return(dp->takeover, frame, view);
+    return true;
 }
 
 /* LinkHooks.frame */
@@ -252,14 +235,21 @@ static void datapath_frame(uint8_t *frame, size_t len, void *user_data)
         datapath_log_refusal(dp, reason, &view, LOG_LEVEL_DEBUG);
         return;
     case GATE_REFUSE:
+        if (datapath_return(dp, frame, &view)) {
+            return;
+        }
         datapath_log_refusal(dp, reason, &view, LOG_LEVEL_WARNING);
         out = gate_refusal(dp->gate, frame, &view, dp->frame);
         break;
     case GATE_NAT:
-        out = datapath_to_nat(dp, frame, len, &view, false);
+        if (!datapath_return(dp, frame, &view)) {
+            out = datapath_to_nat(dp, frame, len, &view, false);
+        }
         break;
     case GATE_TCP_SYN:
-        out = datapath_to_nat(dp, frame, len, &view, true);
+        if (dp->takeover == NULL || !takeover_syn(dp->takeover, frame, len, &view)) {
+            out = datapath_to_nat(dp, frame, len, &view, true);
+        }
         break;
     case GATE_DNS:
         dns_query(dp->dns, frame, &view);
@@ -314,7 +304,6 @@ static bool datapath_make_ping(Datapath *dp)
     }
     dp->ping = ping_new(dp->context, dp->poller,
                         (unsigned)CLAMP(dp->nofile / 16, 1, DATAPATH_PING_MAX), datapath_send, dp);
-    dp->nat_udp = flow_table_new(dp->context, G_MAXUINT, datapath_nat_udp_ended, NULL);
     return true;
 }
 
@@ -330,7 +319,8 @@ static void datapath_limits(Datapath *dp, ForwardConfig *config)
     fd_close(lowest);
     config->flows_max = (unsigned)CLAMP(free_fds / 5, 1, G_MAXINT);
     config->udp_max = (unsigned)CLAMP(free_fds / 5, 1, DATAPATH_UDP_MAX);
-    dp->nat_max = (unsigned)CLAMP(free_fds * 3 / 10, 2, DATAPATH_NAT_MAX);
+    dp->natshare =
+        natshare_new(dp->context, dp->nat, (unsigned)CLAMP(free_fds * 3 / 10, 2, DATAPATH_NAT_MAX));
 }
 
 static bool datapath_make_forward(Datapath *dp, GError **error)
@@ -359,6 +349,62 @@ static bool datapath_make_forward(Datapath *dp, GError **error)
     }
     g_ptr_array_set_size(dp->waiting, 0);
     return true;
+}
+
+/* TakeoverHooks.nat */
+static void datapath_takeover_to_nat(const uint8_t *frame, size_t len, void *user_data)
+{
+    Datapath *dp = user_data;
+
+    nat_input(dp->nat, frame, len, false); /* a SYN, which had its place in takeover */
+}
+
+/* TakeoverHooks.repair */
+static void datapath_repair(bool listener, void *user_data)
+{
+    Datapath *dp = user_data;
+
+    guestsock_repair(dp->guestsock, listener);
+}
+
+/* TakeoverHooks.note */
+static void datapath_takeover_note(const char *what, int errnum, void *user_data)
+{
+    datapath_log_limited(user_data, DATAPATH_LOG_TAKEOVER, LOG_LEVEL_WARNING, FAULT_FAST_PATH,
+                         errnum, "%s", what);
+}
+
+static bool datapath_make_takeover(Datapath *dp, GError **error)
+{
+    const GuestSettings *guest = &dp->settings->guest;
+    TakeoverHooks hooks = {datapath_send, datapath_takeover_to_nat, datapath_repair,
+                           datapath_takeover_note, dp};
+    TakeoverConfig config = {.gateway = {guest->gateway, guest->gateway6},
+                             .outbound = {dp->settings->outbound4, dp->settings->outbound6}};
+    ForwardConfig limits;
+
+    datapath_limits(dp, &limits);
+    config.flows_max = limits.flows_max;
+    config.pending_max = MIN(DATAPATH_PENDING_MAX, MAX(limits.flows_max / 2, 1));
+    dp->takeover = takeover_new(dp->context, &config, &hooks, error);
+    return dp->takeover != NULL;
+}
+
+/* GuestSockFastPathFunc. The first comes before "ready": inside sends it before it tells the supervisor. */
+static void datapath_equip(const MessageFastPath *message, const int *take_fds, size_t count,
+                           void *user_data)
+{
+    Datapath *dp = user_data;
+    g_autoptr(GError) error = NULL;
+
+    if (dp->takeover == NULL && !datapath_make_takeover(dp, &error)) {
+        datapath_say(dp, MESSAGE_LOG, LOG_LEVEL_WARNING, FAULT_FAST_PATH, 0, error->message);
+        for (size_t i = 0; i < count; i++) {
+            fd_close(take_fds[i]);
+        }
+        return;
+    }
+    takeover_equip(dp->takeover, message, take_fds, count);
 }
 
 static void datapath_make_gate(Datapath *dp)
@@ -464,6 +510,7 @@ static bool datapath_take(Datapath *dp, const Message *message, const int *take_
         (void)message_send(dp->supervisor, &ready, NULL, 0);
         return true;
     case MESSAGE_INSIDE_READY:
+    case MESSAGE_INSIDE_FAST_PATH:
     case MESSAGE_LISTENING:
     case MESSAGE_DATAPATH_READY:
     case MESSAGE_LOG:
@@ -471,6 +518,8 @@ static bool datapath_take(Datapath *dp, const Message *message, const int *take_
     case MESSAGE_TAP_GONE:
     case MESSAGE_SOCKET_REQUEST:
     case MESSAGE_SOCKET_REPLY:
+    case MESSAGE_FAST_PATH:
+    case MESSAGE_REPAIR:
     case MESSAGE_TYPE_COUNT:
         break;
     }
@@ -525,7 +574,7 @@ static bool datapath_prepare(Datapath *dp, GError **error)
     }
     datapath_make_gate(dp);
     dp->dns = dns_new(dp->poller, dp->context, &dns_hooks);
-    dp->guestsock = guestsock_new(fd_steal(&dp->inside), dp->context);
+    dp->guestsock = guestsock_new(fd_steal(&dp->inside), dp->context, datapath_equip, dp);
     return true;
 }
 

@@ -91,6 +91,7 @@ static Listener *listener_new(Forward *forward, const MessageListen *listen, siz
     listener->udp = (listen->protocol & (PORTMAP_UDP4 | PORTMAP_UDP6)) != 0;
     listener->idle_us = listen->idle_s < 0 ? -1 : listen->idle_s * G_USEC_PER_SEC;
     listener->guest_addr = listen->guest_addr;
+    listener->source = (MessageSource)listen->source;
     return listener;
 }
 
@@ -165,4 +166,25 @@ bool forward_out_of_fds(int errnum)
 const ForwardCounters *forward_counters(const Forward *forward)
 {
     return &forward->counters;
+}
+
+bool forward_socket_names(int fd, NetAddr ret_ends[2], uint16_t ret_ports[2])
+{
+    struct sockaddr_storage own;
+    struct sockaddr_storage peer;
+    socklen_t own_len = sizeof(own);
+    socklen_t peer_len = sizeof(peer);
+
+    return getsockname(fd, (struct sockaddr *)&own, &own_len) == 0 &&
+           getpeername(fd, (struct sockaddr *)&peer, &peer_len) == 0 &&
+           netaddr_from_sockaddr((const struct sockaddr *)&own, &ret_ends[0], &ret_ports[0]) &&
+           netaddr_from_sockaddr((const struct sockaddr *)&peer, &ret_ends[1], &ret_ports[1]);
+}
+
+bool forward_owns(const Forward *forward, const FrameView *view)
+{
+    FlowKey key = flow_key(&view->dst, view->dst_port, &view->src, view->src_port, 0);
+
+    return view->protocol == IPPROTO_UDP ? forward_udp_owns(forward->udp, &key)
+                                         : forward_tcp_owns(forward->tcp, &key);
 }

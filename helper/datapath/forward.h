@@ -9,6 +9,7 @@
 #include <glib.h>
 
 #include "../message.h"
+#include "frame.h"
 #include "guestsock.h"
 
 typedef struct Forward Forward;
@@ -37,6 +38,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Forward, forward_free)
 
 /* Takes the fds of one MESSAGE_LISTEN. 0, or -errno: then all of them are closed. */
 int forward_add(Forward *forward, const MessageListen *listen, const int *take_fds, size_t count);
+
+/* Is this TCP or UDP packet of the guest for a client that a socket in the guest shows by its own address? */
+bool forward_owns(const Forward *forward, const FrameView *view);
 
 /* Counters since start. @refused: connections and datagrams whose guest port was closed. */
 typedef struct ForwardCounters {

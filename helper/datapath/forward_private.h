@@ -31,6 +31,7 @@ typedef struct Listener {
     bool udp;
     int64_t idle_us;    /* -1: the protocol's default */
     NetAddr guest_addr; /* AF_UNSPEC: the guest's own */
+    MessageSource source;
 } Listener;
 
 typedef struct ForwardTcp ForwardTcp;
@@ -56,11 +57,14 @@ unsigned forward_guest_addresses(const Forward *forward, const Listener *listene
 
 /* Did this process or the host run out of fds? Then the other family would fare no better. */
 bool forward_out_of_fds(int errnum);
+/* Own address and peer of a socket in the guest, and their ports. False if it has no peer any more. */
+bool forward_socket_names(int fd, NetAddr ret_ends[2], uint16_t ret_ports[2]);
 
 ForwardTcp *forward_tcp_new(Forward *forward, GMainContext *context, GError **error);
 void forward_tcp_free(ForwardTcp *tcp);
 int forward_tcp_listen(ForwardTcp *tcp, Listener *listener);
 void forward_tcp_unlisten(ForwardTcp *tcp, Listener *listener);
+bool forward_tcp_owns(const ForwardTcp *tcp, const FlowKey *key);
 
 ForwardUdp *forward_udp_new(Forward *forward, GMainContext *context, GError **error);
 void forward_udp_free(ForwardUdp *udp);
@@ -71,5 +75,6 @@ void forward_udp_unlisten(ForwardUdp *udp, Listener *listener);
 void forward_unwatch(Forward *forward, Listener *listener);
 /* A listening socket that is none any more (SOCK_DESTROY of ss(8)): unwatched, and said. */
 void forward_listener_lost(Listener *listener, int errnum);
+bool forward_udp_owns(const ForwardUdp *udp, const FlowKey *key);
 
 #endif

@@ -150,13 +150,28 @@ static void forward_client_refused(ForwardClient *client, int errnum)
     forward_client_free(client, true);
 }
 
+/*
+ * A socket that shows an address which is not the guest's is found by the guest's names for both ends, as takeover's are:
+ * a segment the guest's kernel lost track of names it. Others are found by who the client is.
+ */
+static FlowKey forward_client_key(ForwardClient *client)
+{
+    NetAddr ends[2] = {{.family = AF_UNSPEC}, {.family = AF_UNSPEC}};
+    uint16_t ports[2] = {0, 0};
+
+    if (client->listener->source == MESSAGE_SOURCE_GUEST ||
+        !forward_socket_names(client->guest_fd, ends, ports)) {
+        return flow_key(&client->peer, client->peer_port, &ends[1], client->listener->host_port,
+                        ++client->tcp->serial);
+    }
+    return flow_key(&ends[0], ports[0], &ends[1], ports[1], 0);
+}
+
 static void forward_client_join(ForwardClient *client)
 {
     ForwardTcp *tcp = client->tcp;
     Publication *publication = client->listener->publication;
-    NetAddr none = {.family = AF_UNSPEC};
-    FlowKey key = flow_key(&client->peer, client->peer_port, &none, client->listener->host_port,
-                           ++tcp->serial);
+    FlowKey key = forward_client_key(client);
     int64_t idle_us = client->listener->idle_us > 0 ? client->listener->idle_us : 0;
     int fd = client->fd;
     int guest_fd;
@@ -164,6 +179,8 @@ static void forward_client_join(ForwardClient *client)
     guest_fd = fd_steal(&client->guest_fd);
     poller_remove(tcp->clients, &client->watch); /* before its fd moves to the relay's set */
     forward_client_free(client, false);
+    /* A socket destroyed in the guest has freed its tuple before its relay was told. */
+    relays_reset(tcp->relays, &key);
     if (relays_join(tcp->relays, fd, guest_fd, &key, idle_us, publication) != 0) {
         forward_tcp_release(tcp, publication);
     }
@@ -212,9 +229,14 @@ static void forward_client_ask(ForwardClient *client)
 {
     const NetAddr *addr = &client->addresses[client->address_next++];
 
+    MessageSocketRequest request = {.addr = *addr,
+                                    .port = client->listener->guest_port,
+                                    .source = client->listener->source,
+                                    .client = client->peer,
+                                    .client_port = client->peer_port};
+
     client->request =
-        guestsock_request(client->tcp->forward->gs, false, addr, client->listener->guest_port,
-                          forward_client_answered, client);
+        guestsock_request(client->tcp->forward->gs, &request, forward_client_answered, client);
 }
 
 static void forward_client_new(ForwardTcp *tcp, Listener *listener, int take_fd,
@@ -351,6 +373,13 @@ ForwardTcp *forward_tcp_new(Forward *forward, GMainContext *context, GError **er
         return NULL;
     }
     return tcp;
+}
+
+bool forward_tcp_owns(const ForwardTcp *tcp, const FlowKey *key)
+{
+    void *data;
+
+    return relays_lookup(tcp->relays, key, &data);
 }
 
 void forward_tcp_free(ForwardTcp *tcp)

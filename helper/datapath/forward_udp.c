@@ -35,12 +35,15 @@ struct ForwardUdp {
     Forward *forward;
     Poller *poller;
     FlowTable *flows;
+    FlowTable *shown;     /* UdpFlow.shown: by the guest's names for both ends */
     size_t pending_bytes; /* of all flows */
     uint8_t buffer[UDP_DATAGRAM_MAX];
 };
 
 typedef struct UdpFlow {
     Flow flow;
+    Flow shown; /* in ForwardUdp.shown if is_shown */
+    bool is_shown;
     ForwardUdp *udp;
     Listener *listener;
     struct sockaddr_storage client;
@@ -65,8 +68,33 @@ static void udp_flow_clear_pending(UdpFlow *flow)
     }
 }
 
+static void udp_flow_hide(UdpFlow *flow)
+{
+    if (flow->is_shown) {
+        flow->is_shown = false;
+        flow_table_remove(flow->udp->shown, &flow->shown);
+    }
+}
+
+/* False if another flow has these ends. */
+static bool udp_flow_show(UdpFlow *flow, const NetAddr *own, uint16_t own_port, const NetAddr *peer,
+                          uint16_t peer_port)
+{
+    FlowKey key = flow_key(own, own_port, peer, peer_port, 0);
+
+    udp_flow_hide(flow);
+    if (flow_table_lookup(flow->udp->shown, &key) != NULL) {
+        return false;
+    }
+    flow->shown = (Flow){.key = key};
+    flow->is_shown = true;
+    flow_table_insert(flow->udp->shown, &flow->shown, 0);
+    return true;
+}
+
 static void udp_flow_free(UdpFlow *flow)
 {
+    udp_flow_hide(flow);
     guestsock_cancel(flow->udp->forward->gs, flow->request);
     poller_remove(flow->udp->poller, &flow->watch);
     fd_close(flow->fd);
@@ -97,8 +125,18 @@ static void udp_flow_ask(UdpFlow *flow)
 {
     const NetAddr *addr = &flow->addresses[flow->address_next++];
 
-    flow->request = guestsock_request(flow->udp->forward->gs, true, addr,
-                                      flow->listener->guest_port, udp_flow_answered, flow);
+    MessageSocketRequest request = {.udp = true,
+                                    .addr = *addr,
+                                    .port = flow->listener->guest_port,
+                                    .source = flow->listener->source,
+                                    .client = flow->flow.key.remote};
+
+    /* Two sockets of one tuple would be no error for UDP, and get each other's replies. */
+    if (request.source == MESSAGE_SOURCE_CLIENT &&
+        udp_flow_show(flow, &request.client, flow->flow.key.remote_port, addr, request.port)) {
+        request.client_port = flow->flow.key.remote_port;
+    }
+    flow->request = guestsock_request(flow->udp->forward->gs, &request, udp_flow_answered, flow);
 }
 
 /* @first: before what waits already, as it came before it. */
@@ -250,6 +288,8 @@ static void udp_flow_answered(int fd, void *user_data)
 {
     UdpFlow *flow = user_data;
     GBytes *datagram;
+    NetAddr ends[2];
+    uint16_t ports[2];
 
     flow->request = 0;
     if (forward_out_of_fds(-fd)) {
@@ -258,6 +298,10 @@ static void udp_flow_answered(int fd, void *user_data)
                                            flow->udp->forward->config.user_data);
         udp_flow_end(flow);
         return;
+    }
+    if (fd >= 0 && flow->listener->source != MESSAGE_SOURCE_GUEST &&
+        forward_socket_names(fd, ends, ports)) {
+        (void)udp_flow_show(flow, &ends[0], ports[0], &ends[1], ports[1]);
     }
     if (fd < 0 ||
         poller_add(flow->udp->poller, &flow->watch, fd, EPOLLIN, udp_guest_readable, flow) != 0) {
@@ -416,6 +460,14 @@ void forward_udp_unlisten(ForwardUdp *udp, Listener *listener)
     poller_remove(udp->poller, &listener->watch);
 }
 
+/* Never called: a flow leaves the table before it goes, and none idles out there. */
+static void udp_shown_ended(Flow *flow, FlowEnd why, void *user_data)
+{
+    (void)flow;
+    (void)why;
+    (void)user_data;
+}
+
 ForwardUdp *forward_udp_new(Forward *forward, GMainContext *context, GError **error)
 {
     Poller *poller = poller_new(context, error);
@@ -428,7 +480,13 @@ ForwardUdp *forward_udp_new(Forward *forward, GMainContext *context, GError **er
     udp->forward = forward;
     udp->poller = poller;
     udp->flows = flow_table_new(context, forward->config.udp_max, udp_flow_ended, udp);
+    udp->shown = flow_table_new(context, G_MAXUINT, udp_shown_ended, udp);
     return udp;
+}
+
+bool forward_udp_owns(const ForwardUdp *udp, const FlowKey *key)
+{
+    return flow_table_lookup(udp->shown, key) != NULL;
 }
 
 void forward_udp_free(ForwardUdp *udp)
@@ -437,6 +495,7 @@ void forward_udp_free(ForwardUdp *udp)
         return;
     }
     flow_table_free(udp->flows);
+    flow_table_free(udp->shown);
     poller_free(udp->poller);
     g_free(udp);
 }

@@ -37,6 +37,9 @@ struct GuestSock {
     GHashTable *waiting; /* id -> GuestSockWait, sent or not */
     GQueue unsent;       /* GuestSockWait, borrowed from waiting */
     bool broken;
+    GuestSockCounters counters;
+    GuestSockFastPathFunc fast_path;
+    void *fast_path_data;
 };
 
 static void guestsock_finish(GuestSock *gs, GuestSockWait *wait, int fd)
@@ -81,6 +84,10 @@ static void guestsock_reply(GuestSock *gs, const MessageSocketReply *reply, int 
         return;
     }
     gs->sent--;
+    if (wait->request.source == MESSAGE_SOURCE_CLIENT && fd >= 0) {
+        gs->counters.as_gateway += reply->source == MESSAGE_SOURCE_GATEWAY;
+        gs->counters.other_port += reply->source == MESSAGE_SOURCE_CLIENT && reply->other_port;
+    }
     guestsock_finish(gs, wait, fd);
 }
 
@@ -103,6 +110,8 @@ static gboolean guestsock_readable(gint sock, GIOCondition condition, gpointer u
         } else if (got == 1 && message.type == MESSAGE_SOCKET_REPLY) {
             guestsock_reply(gs, &message.socket_reply,
                             count == 1 ? fds[0] : -message.socket_reply.errnum);
+        } else if (got == 1 && message.type == MESSAGE_FAST_PATH) {
+            gs->fast_path(&message.fast_path, fds, count, gs->fast_path_data);
         } else {
             gs->broken = true;
             return G_SOURCE_REMOVE;
@@ -112,10 +121,13 @@ static gboolean guestsock_readable(gint sock, GIOCondition condition, gpointer u
     return G_SOURCE_CONTINUE;
 }
 
-GuestSock *guestsock_new(int take_sock, GMainContext *context)
+GuestSock *guestsock_new(int take_sock, GMainContext *context, GuestSockFastPathFunc fast_path,
+                         void *user_data)
 {
     GuestSock *gs = g_new0(GuestSock, 1);
 
+    gs->fast_path = fast_path;
+    gs->fast_path_data = user_data;
     gs->sock = take_sock;
     gs->waiting = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
     g_queue_init(&gs->unsent);
@@ -123,6 +135,15 @@ GuestSock *guestsock_new(int take_sock, GMainContext *context)
     g_source_set_callback(gs->source, G_SOURCE_FUNC(guestsock_readable), gs, NULL);
     g_source_attach(gs->source, context);
     return gs;
+}
+
+void guestsock_repair(GuestSock *gs, bool listener)
+{
+    MessageRepair request = {.type = MESSAGE_REPAIR, .listener = listener};
+
+    if (!gs->broken && message_send(gs->sock, &request, NULL, 0) != 0) {
+        gs->broken = true;
+    }
 }
 
 void guestsock_free(GuestSock *gs)
@@ -137,17 +158,20 @@ void guestsock_free(GuestSock *gs)
     g_free(gs);
 }
 
-uint64_t guestsock_request(GuestSock *gs, bool udp, const NetAddr *addr, uint16_t port,
-                           GuestSockFunc done, void *user_data)
+const GuestSockCounters *guestsock_counters(const GuestSock *gs)
+{
+    return &gs->counters;
+}
+
+uint64_t guestsock_request(GuestSock *gs, const MessageSocketRequest *request, GuestSockFunc done,
+                           void *user_data)
 {
     GuestSockWait *wait = g_new0(GuestSockWait, 1);
     uint64_t id = ++gs->last_id;
 
+    wait->request = *request;
     wait->request.type = MESSAGE_SOCKET_REQUEST;
     wait->request.id = id;
-    wait->request.udp = udp;
-    wait->request.addr = *addr;
-    wait->request.port = port;
     wait->done = done;
     wait->user_data = user_data;
     (void)g_hash_table_insert(gs->waiting, &wait->request.id, wait);

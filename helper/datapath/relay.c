@@ -498,3 +498,23 @@ unsigned relays_count(const Relays *relays)
 {
     return flow_table_count(relays->flows);
 }
+
+bool relays_lookup(const Relays *relays, const FlowKey *key, void **ret_data)
+{
+    const Relay *relay = (const Relay *)flow_table_lookup(relays->flows, key);
+
+    if (relay == NULL) {
+        return false;
+    }
+    *ret_data = relay->data;
+    return true;
+}
+
+void relays_reset(Relays *relays, const FlowKey *key)
+{
+    Relay *relay = (Relay *)flow_table_lookup(relays->flows, key);
+
+    if (relay != NULL) {
+        relay_end(relay, true);
+    }
+}

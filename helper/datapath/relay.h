@@ -35,6 +35,11 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Relays, relays_free)
 int relays_join(Relays *relays, int take_client, int take_guest, const FlowKey *key,
                 int64_t idle_us, void *relay_data);
 
+/* Is there a relay under that key? @ret_data: its relay_data. */
+bool relays_lookup(const Relays *relays, const FlowKey *key, void **ret_data);
+/* Resets both sockets of the relay under that key, if there is one. */
+void relays_reset(Relays *relays, const FlowKey *key);
+
 unsigned relays_count(const Relays *relays);
 
 /* Closes a TCP socket so that its peer sees RST (SO_LINGER with zero timeout, socket(7)). */

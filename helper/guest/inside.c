@@ -2,13 +2,14 @@
  *
  * inside.c - the process in the guest's user and network namespace
  *
- * Does:     joins the namespaces, has the TAP made, then makes connected sockets there on request.
+ * Does:     joins the namespaces, has the TAP made and the fast path set up, then makes connected sockets there on request.
  * Runs in:  the guest's user and network namespace; mount, PID and all other namespaces stay the user's own.
  * Trusts:   the supervisor. Requests of the datapath are judged: it may be in an attacker's hands, and the guest's root
  *           must not become able to make it do what only we can.
- * Owns:     nothing after ready but its two sockets: the TAP's fd is passed on and closed.
+ * Owns:     after ready its two sockets and the fast path's rules; the TAP's fd and the fast path's are passed on and closed.
  * Order:    non-dumpable and rid of every other fd before setns(2): the guest's root could otherwise attach (ptrace(2)).
- *           Capabilities are dropped when the TAP stands.
+ *           Capabilities are dropped when the TAP stands, but for those that hold the fast path.
+ * Limits:   INSIDE_REPAIR_US between two repairs, whatever the datapath asks.
  */
 #include "config.h"
 
@@ -16,11 +17,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <netinet/ip.h>
 #include <poll.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/capability.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -28,7 +29,11 @@
 #include "../fd.h"
 #include "../lockdown/process.h"
 #include "../message.h"
+#include "rules.h"
 #include "tap.h"
+#include "transparent.h"
+
+#define INSIDE_REPAIR_US (900 * 1000)
 
 typedef struct Inside {
     const GuestSettings *guest;
@@ -37,7 +42,10 @@ typedef struct Inside {
     int supervisor;
     int datapath;
     int netns;
-    int userns; /* -1: our own */
+    int userns;   /* -1: our own */
+    Rules *rules; /* NULL: no fast path */
+    uint16_t listener_port;
+    int64_t repaired_us;
 } Inside;
 
 static void inside_say(const Inside *inside, MessageType type, unsigned level, const GError *error)
@@ -67,6 +75,82 @@ static bool inside_join(const Inside *inside, GError **error)
     return true;
 }
 
+static uint8_t inside_hop_limit(const char *path)
+{
+    g_autofree char *text = NULL;
+    guint64 value;
+
+    if (!g_file_get_contents(path, &text, NULL, NULL) ||
+        !g_ascii_string_to_unsigned(g_strstrip(text), 10, 1, UINT8_MAX, &value, NULL)) {
+        return IPDEFTTL;
+    }
+    return (uint8_t)value;
+}
+
+/* Listener, table and raw sockets, and all of it to the datapath. */
+static bool inside_open_fast_path(Inside *inside, GError **error)
+{
+    g_autofree char *path6 =
+        g_strdup_printf("/proc/sys/net/ipv6/conf/%s/hop_limit", inside->guest->ifname);
+    MessageFastPath message = {.type = MESSAGE_FAST_PATH};
+    int fds[FAST_PATH_FDS] = {-1, -1, -1, -1, -1};
+    int failed = 0;
+
+    message.hop_limit[0] = inside_hop_limit("/proc/sys/net/ipv4/ip_default_ttl");
+    message.hop_limit[1] = inside_hop_limit(path6);
+    fds[FAST_PATH_LISTENER] = transparent_listener(&inside->listener_port);
+    fds[FAST_PATH_INJECT4] = transparent_raw(AF_INET, RULES_MARK_INJECT);
+    fds[FAST_PATH_INJECT6] = transparent_raw(AF_INET6, RULES_MARK_INJECT);
+    fds[FAST_PATH_RETURN4] = transparent_raw(AF_INET, RULES_MARK);
+    fds[FAST_PATH_RETURN6] = transparent_raw(AF_INET6, RULES_MARK);
+    for (unsigned i = 0; i < FAST_PATH_FDS; i++) {
+        failed = fds[i] < 0 && failed == 0 ? -fds[i] : failed;
+    }
+    if (failed != 0) {
+        fault_set(error, FAULT_FAST_PATH, failed, "transparent sockets in the guest: %s",
+                  g_strerror(failed));
+    } else if (!rules_load(inside->rules, inside->listener_port, error)) {
+        failed = EOPNOTSUPP;
+    } else {
+        failed = -message_send(inside->datapath, &message, fds, FAST_PATH_FDS);
+        if (failed != 0) {
+            fault_set(error, FAULT_FAST_PATH, failed, "passing the fast path on: %s",
+                      g_strerror(failed));
+        }
+    }
+    for (unsigned i = 0; i < FAST_PATH_FDS; i++) {
+        fd_close(fds[i] < 0 ? -1 : fds[i]);
+    }
+    return failed == 0;
+}
+
+/* False with @error set only if it is required. Otherwise one record says what is missing. */
+static bool inside_make_fast_path(Inside *inside, const Tap *tap, MessageFastPathState *ret,
+                                  GError **error)
+{
+    g_autoptr(GError) missing = NULL;
+
+    if (inside->guest->fast_path == FAST_PATH_OFF) {
+        g_strlcpy(ret->why, "--fast-path off", sizeof(ret->why));
+        return true;
+    }
+    inside->rules = rules_new(inside->guest->ifname, tap->ifindex, tap->ipv6, &missing);
+    ret->on = inside->rules != NULL && inside_open_fast_path(inside, &missing);
+    if (ret->on) {
+        return true;
+    }
+    g_clear_pointer(&inside->rules, rules_free);
+    g_strlcpy(ret->why, missing->message, sizeof(ret->why));
+    if (inside->guest->fast_path == FAST_PATH_REQUIRE) {
+        g_prefix_error(&missing, "--fast-path require: ");
+        g_propagate_error(error, g_steal_pointer(&missing));
+        return false;
+    }
+    g_prefix_error(&missing, "no fast path, TCP goes through libslirp: ");
+    inside_say(inside, MESSAGE_LOG, LOG_LEVEL_WARNING, missing);
+    return true;
+}
+
 static bool inside_pass_tap(const Inside *inside, const Tap *tap, GError **error)
 {
     MessageLink ready = {.type = MESSAGE_INSIDE_READY};
@@ -88,47 +172,62 @@ static bool inside_pass_tap(const Inside *inside, const Tap *tap, GError **error
     return true;
 }
 
-/* Everything that needs the capabilities, then their end, then the word that it is done. */
-static bool inside_prepare(const Inside *inside, GError **error)
+/* Everything that needs the capabilities, then the end of those we can do without, then the word that it is done. The TAP is
+ * passed on first: the datapath gets ready while the rules are put in place. */
+static bool inside_prepare(Inside *inside, GError **error)
 {
+    /* For rules and transparent sockets; and to bind them to a client's port below 1024. */
+    static const cap_value_t kept[] = {CAP_NET_ADMIN, CAP_NET_RAW, CAP_NET_BIND_SERVICE};
+    MessageFastPathState state = {.type = MESSAGE_INSIDE_FAST_PATH};
+    bool wanted = inside->guest->fast_path != FAST_PATH_OFF;
+    /* A millisecond that another core has to spare. The thread is gone before capabilities are dropped. */
+    GThread *preload = wanted ? g_thread_try_new("preload", rules_preload, NULL, NULL) : NULL;
     g_autoptr(Tap) tap = tap_new(inside->guest, error);
+    int failed;
 
-    if (tap == NULL || !process_drop_capabilities(error)) {
+    if (preload != NULL) {
+        (void)g_thread_join(preload);
+    }
+    if (tap == NULL || !inside_pass_tap(inside, tap, error) ||
+        !inside_make_fast_path(inside, tap, &state, error) ||
+        !process_keep_capabilities(kept, inside->rules != NULL ? G_N_ELEMENTS(kept) : 0, error)) {
         return false;
     }
     process_renew_bonds(inside->parent);
-    return inside_pass_tap(inside, tap, error);
+    failed = -message_send(inside->supervisor, &state, NULL, 0);
+    if (failed != 0) {
+        fault_set(error, FAULT_INTERNAL, failed, "saying that the fast path is ready: %s",
+                  g_strerror(failed));
+    }
+    return failed == 0;
 }
 
-/* A connected socket, or one whose TCP connect is under way. Returns the fd or -errno. */
-static int inside_connect(const MessageSocketRequest *request)
+/* The rules again, and a listener if that was destroyed too (ss -K of the guest's root). */
+static bool inside_repair(Inside *inside, const MessageRepair *request)
 {
-    struct sockaddr_storage sa;
-    socklen_t len = netaddr_to_sockaddr(&request->addr, request->port, &sa);
+    MessageFastPath answer = {.type = MESSAGE_FAST_PATH};
+    g_autoptr(GError) error = NULL;
+    int64_t now = g_get_monotonic_time();
+    uint16_t port = inside->listener_port;
     FD_AUTO fd = -1;
 
-    /* A published port leads to a host of the guest's, never to a group or to "any", which would be loopback. */
-    if (len == 0 || request->port == 0 || netaddr_is_any(&request->addr) ||
-        netaddr_is_multicast(&request->addr)) {
-        return -EINVAL;
+    if (inside->rules == NULL || now - inside->repaired_us < INSIDE_REPAIR_US) {
+        answer.errnum = inside->rules == NULL ? EOPNOTSUPP : EBUSY;
+        return message_send(inside->datapath, &answer, NULL, 0) == 0;
     }
-    fd = socket(request->addr.family,
-                (request->udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
-        return -errno;
+    inside->repaired_us = now;
+    if (request->listener) {
+        fd = transparent_listener(&port);
     }
-    if (!request->udp) {
-        int one = 1;
-        int syns = 3;
-
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-        /* A guest that drops the SYN (a full queue, a firewall) is given 15 s, not two minutes: a client waits. */
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_SYNCNT, &syns, sizeof(syns));
+    if (request->listener && fd < 0) {
+        answer.errnum = -fd;
+    } else if (!rules_load(inside->rules, port, &error)) {
+        answer.errnum = EOPNOTSUPP;
+        inside_say(inside, MESSAGE_LOG, LOG_LEVEL_WARNING, error);
+    } else {
+        inside->listener_port = port;
     }
-    if (connect(fd, (const struct sockaddr *)&sa, len) < 0 && errno != EINPROGRESS) {
-        return -errno;
-    }
-    return fd_steal(&fd);
+    return message_send(inside->datapath, &answer, &fd, answer.errnum == 0 && fd >= 0 ? 1 : 0) == 0;
 }
 
 /* Waits for room if the datapath is slow to read. 0 or -errno. */
@@ -152,7 +251,7 @@ static int inside_reply(const Inside *inside, const MessageSocketReply *reply, c
 }
 
 /* 1; 0 when the datapath has gone; -errno for what cannot go on: a message that is none, or a reply that cannot be sent. */
-static int inside_serve(const Inside *inside)
+static int inside_serve(Inside *inside)
 {
     Message message;
     MessageSocketReply reply = {.type = MESSAGE_SOCKET_REPLY};
@@ -167,10 +266,16 @@ static int inside_serve(const Inside *inside)
     if (got != 1) {
         return got;
     }
+    if (message.type == MESSAGE_REPAIR) {
+        return inside_repair(inside, &message.repair) ? 1 : 0;
+    }
     if (message.type != MESSAGE_SOCKET_REQUEST) {
         return -EBADMSG;
     }
-    fd = inside_connect(&message.socket_request);
+    if (inside->rules == NULL) {
+        message.socket_request.source = MESSAGE_SOURCE_GUEST;
+    }
+    fd = transparent_connect(inside->guest, &message.socket_request, &reply);
     reply.id = message.socket_request.id;
     reply.errnum = fd < 0 ? -fd : 0;
     got = inside_reply(inside, &reply, &fd, fd < 0 ? 0 : 1);
@@ -185,7 +290,7 @@ static int inside_serve(const Inside *inside)
     return got == 0 ? 1 : got;
 }
 
-static void inside_loop(const Inside *inside)
+static void inside_loop(Inside *inside)
 {
     struct pollfd fds[2] = {{.fd = inside->supervisor, .events = POLLIN},
                             {.fd = inside->datapath, .events = POLLIN}};
@@ -230,6 +335,8 @@ static int inside_run(Inside *inside)
         return 1;
     }
     inside_loop(inside);
+    /* A helper that ends well leaves nothing; after SIGKILL the next one takes over what is left. */
+    rules_free(inside->rules);
     return 0;
 }
 

@@ -11,6 +11,7 @@
 #include "rtnl.h"
 
 #include <errno.h>
+#include <linux/fib_rules.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
@@ -19,6 +20,8 @@
 #include <libmnl/libmnl.h>
 
 #define RTNL_WAIT_STEP_US 100
+/* Before any rule that a guest is likely to have of its own (ip-rule(8): those without a priority end at 32765). */
+#define RTNL_RULE_PRIORITY 100
 
 struct Rtnl {
     struct mnl_socket *socket;
@@ -160,6 +163,41 @@ int rtnl_default_route_add(Rtnl *rtnl, unsigned ifindex, const NetAddr *gateway)
     rtnl_put_addr(header, RTA_GATEWAY, gateway);
     mnl_attr_put_u32(header, RTA_OIF, ifindex);
     return rtnl_talk(rtnl, header);
+}
+
+int rtnl_mark_rule(Rtnl *rtnl, sa_family_t family, uint32_t mark, uint32_t table, bool there)
+{
+    struct nlmsghdr *header =
+        rtnl_begin(rtnl, there ? RTM_NEWRULE : RTM_DELRULE, there ? NLM_F_CREATE | NLM_F_EXCL : 0);
+    struct fib_rule_hdr *rule = mnl_nlmsg_put_extra_header(header, sizeof(*rule));
+    int error;
+
+    rule->family = (uint8_t)family;
+    rule->action = FR_ACT_TO_TBL;
+    mnl_attr_put_u32(header, FRA_PRIORITY, RTNL_RULE_PRIORITY);
+    mnl_attr_put_u32(header, FRA_FWMARK, mark);
+    mnl_attr_put_u32(header, FRA_FWMASK, UINT32_MAX);
+    mnl_attr_put_u32(header, FRA_TABLE, table);
+    error = rtnl_talk(rtnl, header);
+    return error == (there ? -EEXIST : -ENOENT) ? 0 : error;
+}
+
+int rtnl_local_route(Rtnl *rtnl, sa_family_t family, unsigned ifindex, uint32_t table, bool there)
+{
+    struct nlmsghdr *header = rtnl_begin(rtnl, there ? RTM_NEWROUTE : RTM_DELROUTE,
+                                         there ? NLM_F_CREATE | NLM_F_REPLACE : 0);
+    struct rtmsg *route = mnl_nlmsg_put_extra_header(header, sizeof(*route));
+    int error;
+
+    route->rtm_family = (uint8_t)family;
+    route->rtm_table = RT_TABLE_UNSPEC;
+    route->rtm_protocol = RTPROT_BOOT;
+    route->rtm_scope = family == AF_INET ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE;
+    route->rtm_type = RTN_LOCAL;
+    mnl_attr_put_u32(header, RTA_TABLE, table);
+    mnl_attr_put_u32(header, RTA_OIF, ifindex);
+    error = rtnl_talk(rtnl, header);
+    return !there && error == -ESRCH ? 0 : error;
 }
 
 static int rtnl_see_route(const struct nlmsghdr *header, void *data)

@@ -30,6 +30,13 @@ int rtnl_address_add(Rtnl *rtnl, unsigned ifindex, const NetAddr *addr, uint8_t 
 /* Adds the default route of the gateway's family. -EEXIST if there is one. */
 int rtnl_default_route_add(Rtnl *rtnl, unsigned ifindex, const NetAddr *gateway);
 
+/*
+ * Policy routing of the fast path, one family: the rule "fwmark @mark looks up @table", and in that table the route that
+ * makes every address local on an interface. What is there already is no error, and neither is what is gone.
+ */
+int rtnl_mark_rule(Rtnl *rtnl, sa_family_t family, uint32_t mark, uint32_t table, bool there);
+int rtnl_local_route(Rtnl *rtnl, sa_family_t family, unsigned ifindex, uint32_t table, bool there);
+
 /**
  * rtnl_address_wait() - wait until an IPv6 address just added can be used
  *

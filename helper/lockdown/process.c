@@ -13,6 +13,7 @@
 #include "process.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/capability.h>
@@ -45,6 +46,15 @@ void process_close_inherited(int fd)
     if (null < 0 || dup2(null, fd) < 0) {
         fd_close(fd);
     }
+}
+
+bool process_write_ready(int fd)
+{
+    struct pollfd pfd = {.fd = fd, .events = POLLOUT};
+    bool written = poll(&pfd, 1, 0) == 1 && write(fd, "1", 1) == 1;
+
+    process_close_inherited(fd);
+    return written;
 }
 
 static int process_compare_fds(const void *a, const void *b)
@@ -184,19 +194,29 @@ bool process_become_child(pid_t parent, int *const *keep, size_t count, GError *
 
 bool process_drop_capabilities(GError **error)
 {
-    cap_t none;
+    return process_keep_capabilities(NULL, 0, error);
+}
+
+bool process_keep_capabilities(const cap_value_t *kept, int count, GError **error)
+{
+    cap_t set;
+    bool done;
 
     for (cap_value_t cap = 0; cap_get_bound(cap) >= 0; cap++) {
         /* Without CAP_SETPCAP the bounding set cannot be emptied; no_new_privs makes it moot, the proof tells. */
         (void)cap_drop_bound(cap);
     }
     (void)cap_reset_ambient();
-    none = cap_init();
-    if (none == NULL || cap_set_proc(none) < 0) {
-        fault_set(error, FAULT_LOCKDOWN, errno, "capset: %s", g_strerror(errno));
-        (void)cap_free(none);
-        return false;
+    set = cap_init();
+    done = set != NULL;
+    if (done && count > 0) {
+        done = cap_set_flag(set, CAP_PERMITTED, count, kept, CAP_SET) == 0 &&
+               cap_set_flag(set, CAP_EFFECTIVE, count, kept, CAP_SET) == 0;
     }
-    (void)cap_free(none);
-    return true;
+    if (!done || cap_set_proc(set) < 0) {
+        fault_set(error, FAULT_LOCKDOWN, errno, "capset: %s", g_strerror(errno));
+        done = false;
+    }
+    (void)cap_free(set);
+    return done;
 }

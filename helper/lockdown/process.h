@@ -4,12 +4,17 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/capability.h>
 #include <sys/types.h>
 
 #include <glib.h>
 
 /* Opens /dev/null on those of 0, 1, 2 that are closed, so that no fd of ours is ever mistaken for them. 0 or -errno. */
 int process_fill_stdio(void);
+
+/* Writes the one byte of --ready-fd and closes it as process_close_inherited() does. False with errno if it could not be written at
+ * once: somebody else's full pipe must not hold us. */
+bool process_write_ready(int fd);
 
 /* Closes an fd of the caller's; one of 0, 1, 2 becomes /dev/null, so that the next fd opened is not taken for it. */
 void process_close_inherited(int fd);
@@ -40,6 +45,8 @@ void process_renew_bonds(pid_t parent);
 /* Empties effective, permitted, inheritable and ambient sets, and the bounding set where CAP_SETPCAP is held (where
  * it is not, no_new_privs makes it moot). */
 bool process_drop_capabilities(GError **error);
+/* The same, but @count capabilities stay permitted and effective; they cannot pass an execve(2). */
+bool process_keep_capabilities(const cap_value_t *kept, int count, GError **error);
 
 /* PR_SET_DUMPABLE 0 and no_new_privs for the calling process. */
 bool process_harden(GError **error);

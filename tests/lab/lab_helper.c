@@ -296,7 +296,11 @@ LabHelper *lab_helper_spawn(Lab *lab, LabPlace guest, const char *const *words)
 {
     SallyportBuilder *builder = lab_helper_builder(lab);
     int result = sallyport_builder_set_pid(builder, lab_pid(lab, guest));
+    const char *more = g_getenv("SALLYPORT_LAB_OPTIONS");
+    g_auto(GStrv) options = more != NULL && more[0] != '\0' ? g_strsplit(more, " ", -1) : NULL;
 
+    for (size_t i = 0; result == 0 && options != NULL && options[i] != NULL; i++)
+        result = sallyport_builder_option(builder, options[i]);
     for (size_t i = 0; result == 0 && words[i] != NULL; i++) {
         if (g_str_has_prefix(words[i], "-p "))
             result = sallyport_builder_publish(builder, words[i] + 3);

@@ -21,7 +21,8 @@ typedef struct LabHelper LabHelper;
  */
 LabHelper *lab_helper(Lab *lab, ...) __attribute__((sentinel));
 
-/* The same for any guest; and without waiting. */
+/* The same for any guest; and without waiting. SALLYPORT_LAB_OPTIONS in the environment ("--fast-path=off") comes before the
+ * words. */
 LabHelper *lab_helper_for(Lab *lab, LabPlace guest, const char *const *words);
 LabHelper *lab_helper_spawn(Lab *lab, LabPlace guest, const char *const *words);
 

@@ -245,12 +245,10 @@ LAB_TEST(badinput, what_is_not_built_yet_says_so)
         {"-p all", {"all", "not supported yet"}},
         {"-p 8080:80,fd=web", {"fd=", "not supported yet"}},
         {"-p 8080:80,proxy=v2", {"proxy=", "not supported yet"}},
-        {"-p 8080:80,src=gw", {"src=", "not supported yet"}},
         {"-p unix:/run/x.sock:80", {"unix:", "not supported yet"}},
         {"--control=/run/control", {"--control", "not supported yet"}},
         {"--control-fd=4", {"--control-fd", "not supported yet"}},
         {"--pcap=file.pcap", {"--pcap", "not supported yet"}},
-        {"--fast-path=require", {"--fast-path", "not supported yet"}},
     };
     static const char *const guests[] = {"--fd=0", "--listen=/run/vm.sock"};
 

@@ -21,6 +21,7 @@ typedef struct Handed {
 } Handed;
 
 typedef struct Fixture {
+    GuestSettings guest; /* no networks of its own: nothing depends on them here */
     GPtrArray *maps;
     Publisher *publisher;
     int ours;
@@ -59,7 +60,8 @@ static inline void fixture_begin(Fixture *fix, const char *specs)
     fix->handed = g_array_new(FALSE, TRUE, sizeof(Handed));
     fix->keep = g_array_new(FALSE, FALSE, sizeof(int));
     reader_begin(&fix->reader, LOG_LEVEL_INFO);
-    fix->publisher = publisher_new(fix->maps, fix->ours, fix->reader.report, fixture_on_done, fix);
+    fix->publisher =
+        publisher_new(fix->maps, &fix->guest, fix->ours, fix->reader.report, fixture_on_done, fix);
 }
 
 static inline void fixture_let_go(Fixture *fix)

@@ -54,12 +54,12 @@ static void on_socket(int fd, void *user_data)
 
 static uint64_t ask(Fixture *fix, Ask *request, unsigned number)
 {
-    NetAddr addr;
+    MessageSocketRequest wanted = {.port = (uint16_t)number};
 
-    cr_assert(netaddr_parse("10.0.2.100", &addr));
+    cr_assert(netaddr_parse("10.0.2.100", &wanted.addr));
     request->fix = fix;
     request->number = number;
-    request->id = guestsock_request(fix->gs, false, &addr, (uint16_t)number, on_socket, request);
+    request->id = guestsock_request(fix->gs, &wanted, on_socket, request);
     cr_expect_neq(request->id, 0);
     return request->id;
 }
@@ -70,7 +70,7 @@ static void fixture_begin(Fixture *fix)
 
     *fix = (Fixture){.context = g_main_context_new()};
     cr_assert_eq(message_pair(pair), 0);
-    fix->gs = guestsock_new(pair[0], fix->context);
+    fix->gs = guestsock_new(pair[0], fix->context, NULL, NULL);
     fix->inside = pair[1];
     fix->order = g_array_new(FALSE, FALSE, sizeof(unsigned));
 }
@@ -113,11 +113,13 @@ Test(guestsock, request_says_what_is_wanted_and_the_socket_comes_once)
     Fixture fix;
     Ask request = {.fix = &fix};
     MessageSocketRequest got;
+    MessageSocketRequest wanted = {.udp = true, .port = 5353};
     NetAddr addr;
 
     fixture_begin(&fix);
     cr_assert(netaddr_parse("fd00::64", &addr));
-    request.id = guestsock_request(fix.gs, true, &addr, 5353, on_socket, &request);
+    wanted.addr = addr;
+    request.id = guestsock_request(fix.gs, &wanted, on_socket, &request);
     cr_assert(take(&fix, &got));
     cr_expect(got.udp);
     cr_expect_eq(got.port, 5353);

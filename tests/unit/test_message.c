@@ -29,6 +29,7 @@ typedef struct Shape {
 
 static const Shape shapes[] = {
     {MESSAGE_INSIDE_READY, sizeof(MessageLink), 1, 1},
+    {MESSAGE_INSIDE_FAST_PATH, sizeof(MessageFastPathState), 0, 0},
     {MESSAGE_START, sizeof(MessageLink), 1, 1},
     {MESSAGE_HOST_ADDRESSES, sizeof(MessageAddresses), 0, 0},
     {MESSAGE_DNS_SERVERS, sizeof(MessageServers), 0, 0},
@@ -42,6 +43,8 @@ static const Shape shapes[] = {
     {MESSAGE_TAP_GONE, sizeof(MessagePlain), 0, 0},
     {MESSAGE_SOCKET_REQUEST, sizeof(MessageSocketRequest), 0, 0},
     {MESSAGE_SOCKET_REPLY, sizeof(MessageSocketReply), 0, 1},
+    {MESSAGE_FAST_PATH, sizeof(MessageFastPath), 0, FAST_PATH_FDS},
+    {MESSAGE_REPAIR, sizeof(MessageRepair), 0, 0},
 };
 
 typedef struct Pair {
@@ -94,6 +97,8 @@ static void make_message(Message *ret, MessageType type, size_t fd_count)
         ret->listen.count = (uint16_t)fd_count;
     } else if (type == MESSAGE_LOG || type == MESSAGE_FAULT) {
         ret->text.text[MESSAGE_TEXT_MAX - 1] = '\0';
+    } else if (type == MESSAGE_INSIDE_FAST_PATH) {
+        ret->fast_path_state.why[sizeof(ret->fast_path_state.why) - 1] = '\0';
     } else if (type == MESSAGE_SOCKET_REPLY) {
         ret->socket_reply.errnum = fd_count == 0 ? ECONNREFUSED : 0;
     }

@@ -407,13 +407,21 @@ Test(settings, sixteen_name_servers_are_the_most)
     line_end(&line);
 }
 
-Test(settings, required_fast_path_is_not_supported)
+Test(settings, fast_path_is_off_unless_told_otherwise)
 {
     Line line;
 
+    line_judge(&line, "1");
+    cr_expect_eq(line.settings->guest.fast_path, FAST_PATH_OFF);
+    line_end(&line);
+    line_judge(&line, "--fast-path auto 1");
+    cr_expect_eq(line.settings->guest.fast_path, FAST_PATH_AUTO);
+    line_end(&line);
+    line_judge(&line, "--fast-path off 1");
+    cr_expect_eq(line.settings->guest.fast_path, FAST_PATH_OFF);
+    line_end(&line);
     line_judge(&line, "--fast-path require 1");
-    cr_expect_eq(line.faults->len, 1);
-    line_expect_fault(&line, 0, FAULT_NOT_SUPPORTED, 0, "--fast-path require is not supported yet");
+    cr_expect_eq(line.settings->guest.fast_path, FAST_PATH_REQUIRE);
     line_end(&line);
 }
 
@@ -492,7 +500,6 @@ Test(settings, ports_that_are_not_built_yet_say_which_word_is_missing)
         {"-p auto 1", "--publish auto: 'auto' is not supported yet"},
         {"-p 80,fd=x 1", "--publish 80,fd=x: 'fd=' is not supported yet"},
         {"-p 80,proxy=v1 1", "--publish 80,proxy=v1: 'proxy=' is not supported yet"},
-        {"-p 80,src=keep 1", "--publish 80,src=keep: 'src=' is not supported yet"},
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {

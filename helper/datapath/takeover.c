@@ -1,0 +1,575 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * takeover.c - outbound TCP of a network namespace at the speed of its own kernel
+ *
+ * Does:     holds the guest's SYN, connects on the host, then puts the SYN back into the guest's kernel, where rules
+ *           (guest/rules.c) lead it to a transparent listener; joins what it accepts with the host socket.
+ * Runs in:  the datapath, on the loop thread.
+ * Trusts:   the gate's verdict on the SYN, and that alone: the address connected to comes from the frame it judged. What
+ *           the listener accepts may be anything, for the guest's root owns that namespace; it only finds a SYN of ours
+ *           by all of its tuple, once, or is reset.
+ * Owns:     listener and raw sockets; pending connections; the relays of joined ones.
+ * Not here: connect() and the words for its failure (takeover_host.c); repairs (mender.c).
+ * Limits:   pending_max, flows_max; TAKEOVER_SKIP_MAX destinations.
+ * States:   of a connection. Every way to "libslirp" closes the host socket and hands the held SYN over, so that nothing works
+ *           less than without the fast path.
+ *
+ *   state       entered by                 on                                      goes to
+ *   ----------  -------------------------  --------------------------------------  ---------------------------
+ *   CONNECTING  a SYN fit to be taken;     the same SYN again                      stays
+ *               host connect() under way   a newer SYN of the tuple                stays, holds that one
+ *                                          connected                               INJECTED
+ *                                          refused, reset                          RST to the guest; end
+ *                                          unreachable, prohibited                 ICMP(v6) error; end
+ *                                          timeout                                 end without a word
+ *                                          too many pending                        end without a word
+ *                                          an error of our own (no port, no fd)    libslirp
+ *   INJECTED    the SYN sent through the   accept() of exactly this tuple          joined (a relay's)
+ *               raw socket marked M2       the SYN on the TAP, as we sent it       libslirp; rules repaired
+ *                                          the guest's own copy of it once more    stays, sent again, at most twice
+ *                                          a newer SYN of the tuple                INJECTED with that one
+ *                                          100 ms without accept()                 libslirp; destination skipped
+ *   joined      relays_join()              a newer SYN of the tuple                end, and from the beginning
+ *                                          any other segment on the TAP            stays, segment sent back marked
+ *
+ *           "As we sent it" is told by the hop limit: the guest's own SYNs have the default of its namespace, or are not
+ *           taken; a re-injected one carries another.
+ */
+#include "config.h"
+
+#include "takeover.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "../fd.h"
+#include "flow.h"
+#include "mender.h"
+#include "poller.h"
+#include "relay.h"
+#include "takeover_host.h"
+
+/* Ethernet, IPv6 and the largest TCP header. */
+#define TAKEOVER_SYN_MAX       (14 + 40 + 60)
+#define TAKEOVER_ACCEPT_US     (100 * 1000)
+#define TAKEOVER_ACCEPT_BUDGET 256
+#define TAKEOVER_INJECTIONS    3
+/* A SYN older than this may be one whose sender has given up: no reason to avoid the destination. */
+#define TAKEOVER_FRESH_US G_USEC_PER_SEC
+#define TAKEOVER_SKIP_US  (60 * G_USEC_PER_SEC)
+#define TAKEOVER_SKIP_MAX 1024
+/* Each pipe is two fds. */
+#define TAKEOVER_PIPES_SHARE 4
+#define TAKEOVER_HOP_LIMIT   255
+
+struct Takeover {
+    TakeoverConfig config;
+    TakeoverHooks hooks;
+    Poller *poller;
+    Relays *relays;
+    FlowTable *pending;
+    FlowTable *skipped;
+    GQueue injected; /* Pending, by age */
+    Timer *expiry;
+    Mender *mender;
+    int fds[FAST_PATH_FDS];
+    PollerWatch listener;
+    uint8_t hop_limit[2];
+    TakeoverCounters counters;
+    uint8_t frame[FRAME_MAX];
+};
+
+/* A connection that is not joined yet. */
+typedef struct Pending {
+    Flow flow; /* remote: where to; local: the guest's address */
+    Takeover *takeover;
+    bool injected;
+    unsigned injections;
+    int64_t injected_us;
+    int64_t syn_us; /* when the guest last sent it */
+    GList link;     /* of Takeover.injected */
+    int fd;
+    PollerWatch watch;
+    uint32_t isn;
+    size_t len;
+    uint8_t syn[TAKEOVER_SYN_MAX];
+} Pending;
+
+static void pending_free(Pending *pending)
+{
+    Takeover *takeover = pending->takeover;
+
+    if (pending->injected) {
+        g_queue_unlink(&takeover->injected, &pending->link);
+    }
+    poller_remove(takeover->poller, &pending->watch);
+    fd_close(pending->fd);
+    g_free(pending);
+}
+
+static void pending_end(Pending *pending)
+{
+    flow_table_remove(pending->takeover->pending, &pending->flow);
+    pending_free(pending);
+}
+
+/* FlowEndFunc of pending: given up for a newer one, or all is ending. */
+static void pending_evicted(Flow *flow, FlowEnd why, void *user_data)
+{
+    Takeover *takeover = user_data;
+
+    takeover->counters.given_up += why == FLOW_END_EVICTED;
+    pending_free((Pending *)flow);
+}
+
+static void skipped_ended(Flow *flow, FlowEnd why, void *user_data)
+{
+    (void)why;
+    (void)user_data;
+    g_free(flow);
+}
+
+static FlowKey skipped_key(const FlowKey *key)
+{
+    return flow_key(&key->remote, 0, &key->local, 0, 0);
+}
+
+static void takeover_skip(Takeover *takeover, const Pending *pending)
+{
+    FlowKey key = skipped_key(&pending->flow.key);
+    Flow *skipped;
+
+    if (g_get_monotonic_time() - pending->syn_us > TAKEOVER_FRESH_US ||
+        flow_table_lookup(takeover->skipped, &key) != NULL) {
+        return;
+    }
+    skipped = g_new0(Flow, 1);
+    skipped->key = key;
+    flow_table_insert(takeover->skipped, skipped, TAKEOVER_SKIP_US);
+}
+
+static void pending_to_nat(Pending *pending)
+{
+    Takeover *takeover = pending->takeover;
+    uint8_t syn[TAKEOVER_SYN_MAX];
+    size_t len = pending->len;
+
+    memcpy(syn, pending->syn, len);
+    pending_end(pending);
+    takeover->hooks.nat(syn, len, takeover->hooks.user_data);
+}
+
+static void takeover_listener_gone(Takeover *takeover)
+{
+    poller_remove(takeover->poller, &takeover->listener);
+    fd_clear(&takeover->fds[FAST_PATH_LISTENER]);
+    mender_listener_gone(takeover->mender);
+}
+
+/* ---- the guest's side ---- */
+
+static FlowKey takeover_key(const NetAddr *to, uint16_t to_port, const NetAddr *from,
+                            uint16_t from_port)
+{
+    return flow_key(to, to_port, from, from_port, 0);
+}
+
+static void takeover_join(Takeover *takeover, Pending *pending, int take_fd)
+{
+    FlowKey key = pending->flow.key;
+    uint32_t isn = pending->isn;
+    int host;
+
+    poller_remove(takeover->poller, &pending->watch);
+    host = fd_steal(&pending->fd);
+    pending_end(pending);
+    takeover->counters.taken++;
+    (void)relays_join(takeover->relays, host, take_fd, &key, 0, GUINT_TO_POINTER(isn));
+}
+
+/* One accepted connection: a SYN of ours led to it, or it is reset. */
+static void takeover_accepted(Takeover *takeover, int take_fd, const struct sockaddr_storage *peer)
+{
+    struct sockaddr_storage own;
+    socklen_t len = sizeof(own);
+    NetAddr addresses[2];
+    uint16_t ports[2];
+    Pending *pending = NULL;
+
+    if (getsockname(take_fd, (struct sockaddr *)&own, &len) == 0 &&
+        netaddr_from_sockaddr((const struct sockaddr *)&own, &addresses[0], &ports[0]) &&
+        netaddr_from_sockaddr((const struct sockaddr *)peer, &addresses[1], &ports[1])) {
+        NetAddr to = netaddr_unmap(&addresses[0]);
+        NetAddr from = netaddr_unmap(&addresses[1]);
+        FlowKey key = takeover_key(&to, ports[0], &from, ports[1]);
+
+        pending = (Pending *)flow_table_lookup(takeover->pending, &key);
+    }
+    if (pending == NULL || !pending->injected) {
+        takeover->counters.unmatched++;
+        relay_reset(take_fd);
+        return;
+    }
+    takeover_join(takeover, pending, take_fd);
+}
+
+static void takeover_accept(Takeover *takeover)
+{
+    for (unsigned i = 0; i < TAKEOVER_ACCEPT_BUDGET; i++) {
+        struct sockaddr_storage peer;
+        socklen_t len = sizeof(peer);
+        int fd;
+
+        if (takeover->fds[FAST_PATH_LISTENER] < 0) {
+            return;
+        }
+        fd = accept4(takeover->fds[FAST_PATH_LISTENER], (struct sockaddr *)&peer, &len,
+                     SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd >= 0) {
+            takeover_accepted(takeover, fd, &peer);
+        } else if (errno == EINVAL) {
+            takeover_listener_gone(takeover); /* closed by sock_diag(7) SOCK_DESTROY */
+            return;
+        } else if (errno != ECONNABORTED && errno != EINTR) {
+            /* EAGAIN; without an fd to spare what is pending goes to libslirp when its time is up. */
+            return;
+        }
+    }
+}
+
+static void takeover_listener_event(uint32_t events, void *user_data)
+{
+    Takeover *takeover = user_data;
+
+    if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
+        takeover_listener_gone(takeover);
+        return;
+    }
+    takeover_accept(takeover);
+}
+
+static uint8_t takeover_inject_hop_limit(const Takeover *takeover, sa_family_t family)
+{
+    uint8_t own = takeover->hop_limit[family == AF_INET6];
+
+    return own == TAKEOVER_HOP_LIMIT ? TAKEOVER_HOP_LIMIT - 1 : TAKEOVER_HOP_LIMIT;
+}
+
+/* A whole IP packet through a raw socket. 0 or -errno. */
+static int takeover_raw(const Takeover *takeover, MessageFastPathFd first, const uint8_t *packet,
+                        size_t len, const NetAddr *to)
+{
+    struct sockaddr_storage sa;
+    socklen_t sa_len = netaddr_to_sockaddr(to, 0, &sa);
+    int fd = takeover->fds[first + (to->family == AF_INET6)];
+
+    return sendto(fd, packet, len, MSG_NOSIGNAL | MSG_DONTWAIT, (const struct sockaddr *)&sa,
+                  sa_len) < 0
+               ? -errno
+               : 0;
+}
+
+/* @pending is gone afterwards, or waits for its accept(). Most often the latter comes here at once: lo delivers before
+ * sendto() returns. */
+static void pending_inject(Pending *pending)
+{
+    Takeover *takeover = pending->takeover;
+    const NetAddr *to = &pending->flow.key.remote;
+    uint8_t packet[TAKEOVER_SYN_MAX];
+    size_t len = pending->len - FRAME_ETH_LEN;
+    int failed;
+
+    if (!mender_sound(takeover->mender)) {
+        pending_to_nat(pending);
+        return;
+    }
+    memcpy(packet, pending->syn + FRAME_ETH_LEN, len);
+    /* TTL and hop limit; the kernel makes the IPv4 checksum (raw(7)). */
+    packet[to->family == AF_INET6 ? 7 : 8] = takeover_inject_hop_limit(takeover, to->family);
+    pending->injections++;
+    if (!pending->injected) {
+        pending->injected = true;
+        pending->injected_us = g_get_monotonic_time();
+        pending->link.data = pending;
+        g_queue_push_tail_link(&takeover->injected, &pending->link);
+        if (g_queue_get_length(&takeover->injected) == 1) {
+            timer_set(takeover->expiry, pending->injected_us + TAKEOVER_ACCEPT_US);
+        }
+    }
+    failed = takeover_raw(takeover, FAST_PATH_INJECT4, packet, len, to);
+    if (failed != 0 && failed != -EAGAIN && failed != -ENOBUFS) {
+        /* EPERM: a rule of the guest's own drops it (net/ipv4/raw.c passes the hook's verdict on). */
+        takeover->counters.not_accepted++;
+        takeover_skip(takeover, pending);
+        pending_to_nat(pending);
+        return;
+    }
+    takeover_accept(takeover);
+}
+
+static void takeover_expire(void *user_data)
+{
+    Takeover *takeover = user_data;
+    int64_t now = g_get_monotonic_time();
+    Pending *pending;
+
+    takeover_accept(takeover);
+    while ((pending = g_queue_peek_head(&takeover->injected)) != NULL &&
+           pending->injected_us + TAKEOVER_ACCEPT_US <= now) {
+        takeover->counters.not_accepted++;
+        takeover_skip(takeover, pending);
+        pending_to_nat(pending);
+    }
+    timer_set(takeover->expiry, pending != NULL ? pending->injected_us + TAKEOVER_ACCEPT_US : -1);
+}
+
+/* ---- the host's side ---- */
+
+static void pending_failed(Pending *pending, int failed)
+{
+    Takeover *takeover = pending->takeover;
+
+    size_t len;
+
+    if (!takeover_host_answer(&takeover->config, pending->syn, pending->len, failed,
+                              takeover->frame, &len)) {
+        pending_to_nat(pending);
+        return;
+    }
+    takeover->counters.refused++;
+    pending_end(pending);
+    if (len > 0) {
+        takeover->hooks.send(takeover->frame, len, takeover->hooks.user_data);
+    }
+}
+
+static void pending_connected(uint32_t events, void *user_data)
+{
+    Pending *pending = user_data;
+    int failed = 0;
+    socklen_t len = sizeof(failed);
+
+    (void)events;
+    if (getsockopt(pending->fd, SOL_SOCKET, SO_ERROR, &failed, &len) < 0) {
+        failed = errno;
+    }
+    poller_remove(pending->takeover->poller, &pending->watch);
+    if (failed != 0) {
+        pending_failed(pending, failed);
+    } else {
+        pending_inject(pending);
+    }
+}
+
+/* 0: under way or done already; else errno. */
+static int pending_connect(Pending *pending)
+{
+    Takeover *takeover = pending->takeover;
+    const FlowKey *key = &pending->flow.key;
+    int fd = takeover_host_connect(&takeover->config, &key->remote, key->remote_port);
+
+    if (fd < 0) {
+        return -fd;
+    }
+    pending->fd = fd;
+    return -poller_add(takeover->poller, &pending->watch, fd, EPOLLOUT, pending_connected, pending);
+}
+
+/* ---- frames ---- */
+
+/* A SYN of the guest's own stack, and nothing that only libslirp can do. */
+static bool takeover_fit(const Takeover *takeover, const FrameView *view)
+{
+    bool ipv6 = view->dst.family == AF_INET6;
+
+    return view->payload == view->end && view->end <= TAKEOVER_SYN_MAX &&
+           view->hop_limit == takeover->hop_limit[ipv6] &&
+           !(ipv6 &&
+             (IN6_IS_ADDR_LINKLOCAL(&view->dst.v6) || IN6_IS_ADDR_LINKLOCAL(&view->src.v6)));
+}
+
+static void pending_hold(Pending *pending, const uint8_t *frame, const FrameView *view)
+{
+    pending->isn = view->seq;
+    pending->syn_us = g_get_monotonic_time();
+    pending->len = view->end;
+    memcpy(pending->syn, frame, view->end);
+}
+
+/* One more SYN of a tuple that is pending. */
+static bool pending_again(Pending *pending, const uint8_t *frame, const FrameView *view)
+{
+    Takeover *takeover = pending->takeover;
+    bool same = view->seq == pending->isn;
+
+    if (same && pending->injected &&
+        view->hop_limit == takeover_inject_hop_limit(takeover, view->dst.family)) {
+        takeover->counters.came_back++;
+        mender_rules_gone(takeover->mender);
+        pending_to_nat(pending);
+        return true;
+    }
+    if (!takeover_fit(takeover, view)) {
+        pending_end(pending);
+        return false;
+    }
+    if (same) {
+        pending->syn_us = g_get_monotonic_time();
+        if (pending->injected && pending->injections < TAKEOVER_INJECTIONS) {
+            pending_inject(pending);
+        }
+        return true;
+    }
+    pending_hold(pending, frame, view);
+    if (pending->injected) {
+        g_queue_unlink(&takeover->injected, &pending->link);
+        pending->injected = false;
+        pending->injections = 0;
+        pending_inject(pending);
+    }
+    return true;
+}
+
+bool takeover_syn(Takeover *takeover, const uint8_t *frame, size_t len, const FrameView *view)
+{
+    FlowKey key = takeover_key(&view->dst, view->dst_port, &view->src, view->src_port);
+    FlowKey skipped = skipped_key(&key);
+    Pending *pending = (Pending *)flow_table_lookup(takeover->pending, &key);
+    void *isn;
+    int failed;
+
+    (void)len;
+    if (pending != NULL) {
+        return pending_again(pending, frame, view);
+    }
+    if (relays_lookup(takeover->relays, &key, &isn)) {
+        if (GPOINTER_TO_UINT(isn) == view->seq) {
+            return true; /* a copy that was on its way when the connection was made */
+        }
+        /* The guest has forgotten that connection. Its remains would answer the new SYN. */
+        relays_reset(takeover->relays, &key);
+    }
+    if (!mender_sound(takeover->mender) || !takeover_fit(takeover, view) ||
+        relays_count(takeover->relays) + flow_table_count(takeover->pending) >=
+            takeover->config.flows_max ||
+        flow_table_lookup(takeover->skipped, &skipped) != NULL) {
+        return false;
+    }
+    pending = g_new0(Pending, 1);
+    pending->flow.key = key;
+    pending->takeover = takeover;
+    pending->fd = -1;
+    pending_hold(pending, frame, view);
+    flow_table_insert(takeover->pending, &pending->flow, 0);
+    failed = pending_connect(pending);
+    if (failed != 0) {
+        pending_failed(pending, failed);
+    }
+    return true;
+}
+
+void takeover_return(Takeover *takeover, const uint8_t *frame, const FrameView *view)
+{
+    if (takeover->fds[FAST_PATH_RETURN4] >= 0) {
+        takeover->counters.returned++;
+        /* A segment lost here is sent again by the guest. */
+        (void)takeover_raw(takeover, FAST_PATH_RETURN4, frame + view->l3, view->end - view->l3,
+                           &view->dst);
+    }
+}
+
+bool takeover_segment(Takeover *takeover, const uint8_t *frame, const FrameView *view)
+{
+    FlowKey key;
+    void *isn;
+
+    if (relays_count(takeover->relays) == 0) {
+        return false;
+    }
+    key = takeover_key(&view->dst, view->dst_port, &view->src, view->src_port);
+    if (!relays_lookup(takeover->relays, &key, &isn)) {
+        return false;
+    }
+    takeover_return(takeover, frame, view);
+    return true;
+}
+
+/* ---- beginning and end ---- */
+
+void takeover_equip(Takeover *takeover, const MessageFastPath *message, const int *take_fds,
+                    size_t count)
+{
+    if (count == FAST_PATH_FDS && takeover->fds[FAST_PATH_LISTENER] < 0) {
+        memcpy(takeover->fds, take_fds, sizeof(takeover->fds));
+        memcpy(takeover->hop_limit, message->hop_limit, sizeof(takeover->hop_limit));
+    } else if (count == 1 && takeover->fds[FAST_PATH_LISTENER] < 0) {
+        takeover->fds[FAST_PATH_LISTENER] = take_fds[0];
+    } else {
+        for (size_t i = 0; i < count; i++) {
+            fd_close(take_fds[i]);
+        }
+    }
+    if (takeover->fds[FAST_PATH_LISTENER] >= 0 && !takeover->listener.active &&
+        poller_add(takeover->poller, &takeover->listener, takeover->fds[FAST_PATH_LISTENER],
+                   EPOLLIN, takeover_listener_event, takeover) != 0) {
+        fd_clear(&takeover->fds[FAST_PATH_LISTENER]);
+    }
+    mender_answered(takeover->mender, message->errnum == 0, takeover->fds[FAST_PATH_LISTENER] >= 0);
+}
+
+static void takeover_relay_ended(void *relay_data, void *user_data)
+{
+    (void)relay_data;
+    (void)user_data;
+}
+
+Takeover *takeover_new(GMainContext *context, const TakeoverConfig *config,
+                       const TakeoverHooks *hooks, GError **error)
+{
+    g_autoptr(Takeover) takeover = g_new0(Takeover, 1);
+
+    takeover->config = *config;
+    takeover->hooks = *hooks;
+    memset(takeover->fds, -1, sizeof(takeover->fds));
+    g_queue_init(&takeover->injected);
+    takeover->pending =
+        flow_table_new(context, MAX(config->pending_max, 1), pending_evicted, takeover);
+    takeover->skipped = flow_table_new(context, TAKEOVER_SKIP_MAX, skipped_ended, takeover);
+    takeover->expiry = timer_new(context, takeover_expire, takeover);
+    takeover->mender = mender_new(context, &takeover->hooks);
+    takeover->poller = poller_new(context, error);
+    if (takeover->poller == NULL) {
+        return NULL;
+    }
+    takeover->relays = relays_new(context, MAX(config->flows_max / TAKEOVER_PIPES_SHARE, 2),
+                                  takeover_relay_ended, takeover, error);
+    return takeover->relays == NULL ? NULL : g_steal_pointer(&takeover);
+}
+
+void takeover_free(Takeover *takeover)
+{
+    if (takeover == NULL) {
+        return;
+    }
+    flow_table_free(takeover->pending);
+    flow_table_free(takeover->skipped);
+    relays_free(takeover->relays);
+    if (takeover->poller != NULL) {
+        poller_remove(takeover->poller, &takeover->listener);
+    }
+    poller_free(takeover->poller);
+    timer_free(takeover->expiry);
+    mender_free(takeover->mender);
+    for (unsigned i = 0; i < FAST_PATH_FDS; i++) {
+        fd_close(takeover->fds[i]);
+    }
+    g_free(takeover);
+}
+
+const TakeoverCounters *takeover_counters(const Takeover *takeover)
+{
+    return &takeover->counters;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SALLYPORT_DATAPATH_TAKEOVER_H
+#define SALLYPORT_DATAPATH_TAKEOVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <glib.h>
+
+#include "../message.h"
+#include "frame.h"
+
+/* The fast path: connect on the host first, then let the guest's own kernel carry the connection. */
+typedef struct Takeover Takeover;
+
+/**
+ * struct TakeoverConfig - copied
+ * @gateway:     IPv4, IPv6: where ICMP errors come from
+ * @outbound:    IPv4, IPv6: source address of host sockets, AF_UNSPEC for the kernel's choice
+ * @pending_max: connections at most that wait for the host or the guest; beyond that the oldest is given up
+ * @flows_max:   connections at most in all; beyond that libslirp gets them
+ */
+typedef struct TakeoverConfig {
+    NetAddr gateway[2];
+    NetAddr outbound[2];
+    unsigned pending_max;
+    unsigned flows_max;
+} TakeoverConfig;
+
+/**
+ * struct TakeoverHooks - copied
+ * @send:   a frame to the guest
+ * @nat:    a frame for libslirp after all
+ * @repair: the process inside shall put the rules in place again, and make a new listener if @listener
+ * @note:   something the parent should know; may come often
+ */
+typedef struct TakeoverHooks {
+    void (*send)(const uint8_t *frame, size_t len, void *user_data);
+    void (*nat)(const uint8_t *frame, size_t len, void *user_data);
+    void (*repair)(bool listener, void *user_data);
+    void (*note)(const char *what, int errnum, void *user_data);
+    void *user_data;
+} TakeoverHooks;
+
+/* NULL with @error set. Does nothing until takeover_equip(). */
+Takeover *takeover_new(GMainContext *context, const TakeoverConfig *config,
+                       const TakeoverHooks *hooks, GError **error);
+void takeover_free(Takeover *takeover);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Takeover, takeover_free)
+
+/* Takes the fds of a MESSAGE_FAST_PATH: all of them, or what a repair brought. */
+void takeover_equip(Takeover *takeover, const MessageFastPath *message, const int *take_fds,
+                    size_t count);
+
+/* A SYN without ACK that the gate judged GATE_TCP_SYN. False: it is libslirp's. */
+bool takeover_syn(Takeover *takeover, const uint8_t *frame, size_t len, const FrameView *view);
+
+/* Any other TCP segment. True: it belongs to a connection taken over, and was given back to the guest's kernel. */
+bool takeover_segment(Takeover *takeover, const uint8_t *frame, const FrameView *view);
+
+/* An IP packet of the guest back into its kernel, marked as the fast path's. For flows that others keep. */
+void takeover_return(Takeover *takeover, const uint8_t *frame, const FrameView *view);
+
+/**
+ * struct TakeoverCounters - since start
+ * @came_back: re-injected SYNs seen on the TAP: the rules were gone
+ * @unmatched: accepted connections that no SYN of ours led to; they were reset
+ */
+typedef struct TakeoverCounters {
+    uint64_t taken;
+    uint64_t refused;
+    uint64_t came_back;
+    uint64_t not_accepted;
+    uint64_t given_up;
+    uint64_t unmatched;
+    uint64_t returned;
+} TakeoverCounters;
+
+const TakeoverCounters *takeover_counters(const Takeover *takeover);
+
+#endif
