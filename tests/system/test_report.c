@@ -159,7 +159,7 @@ LAB_TEST(report, published_records_come_before_ready_and_state_their_exposure)
 
         LAB_CHECK(lab_record_has(json, "exposure", wanted[i].exposure), "%s", json);
         LAB_CHECK(lab_record_has(json, "protocol", wanted[i].protocol), "%s", json);
-        LAB_CHECK(lab_record_has(json, "source", "client"), "%s", json);
+        LAB_CHECK(lab_record_has(json, "source", "guest"), "%s", json);
     }
     LAB_ASSERT_EQ(lab_raw_count(raw, SALLYPORT_EVENT_PUBLISHED, NULL), G_N_ELEMENTS(wanted));
     for (unsigned i = at_ready; i < count; i++)
