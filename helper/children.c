@@ -232,11 +232,6 @@ void child_dismiss(Child *child, int timeout_ms)
     (void)poll(&end, 1, timeout_ms); /* what has not ended by then is killed by child_free() */
 }
 
-pid_t child_pid(const Child *child)
-{
-    return child->pid;
-}
-
 int child_sock(const Child *child)
 {
     return child->sock;

@@ -41,7 +41,6 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Child, child_free)
 int child_send(Child *child, const void *message, size_t size, const int *fds, size_t count);
 bool child_is_behind(const Child *child);
 
-pid_t child_pid(const Child *child);
 int child_sock(const Child *child);
 /* By pidfd, so it cannot hit another process. */
 void child_signal(Child *child, int number);

@@ -54,9 +54,8 @@ int main(int argc, char **argv)
     g_autoptr(Report) report = NULL;
     pid_t parent = getppid(); /* before it can end: later getppid() names somebody else */
 
-    (void)signal(
-        SIGCHLD,
-        SIG_DFL); /* ignored, as some parents leave it, it would reap our children behind our back */
+    /* Ignored, as some parents leave it, it would reap our children behind our back. */
+    (void)signal(SIGCHLD, SIG_DFL);
     if (process_fill_stdio() != 0) {
         return 1;
     }

@@ -123,12 +123,6 @@ typedef struct MessagePlain {
     uint32_t type;
 } MessagePlain;
 
-/* Which stages of locking down hold; a set of MESSAGE_LOCKED_*. */
-typedef struct MessageReady {
-    uint32_t type;
-    uint32_t locked;
-} MessageReady;
-
 /* @level: a LogLevel (logs only); @kind: a FaultKind; @text: NUL-terminated. */
 typedef struct MessageText {
     uint32_t type;
@@ -196,7 +190,6 @@ typedef union Message {
     MessageDnsListener dns_listener;
     MessageListen listen;
     MessageListening listening;
-    MessageReady ready;
     MessageText text;
     MessageSocketRequest socket_request;
     MessageSocketReply socket_reply;

@@ -90,7 +90,7 @@ bool netaddr_from_sockaddr(const struct sockaddr *sa, NetAddr *ret, uint16_t *re
 /* "10.0.2.0/24". @family AF_INET or AF_INET6. Errors: NETADDR_ERROR_SYNTAX, _RANGE (prefix), _HOST_BITS. */
 bool netcidr_parse(const char *text, sa_family_t family, NetCidr *ret, GError **error);
 bool netcidr_contains(const NetCidr *cidr, const NetAddr *addr);
-/* The @n-th address of the network; @n must fit the host bits (caller's duty: see config.c). */
+/* The @n-th address of the network; @n must fit the host bits (caller's duty: see settings.c). */
 NetAddr netcidr_host(const NetCidr *cidr, uint32_t n);
 
 /**

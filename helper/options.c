@@ -3,8 +3,8 @@
  * options.c - the command line, taken apart but not judged
  *
  * Does:     one table feeds getopt_long(3) and --help, so that they cannot drift.
- * Trusts:   nothing about the values: config.c judges them.
- * Not here: meaning, defaults, ranges (config.c).
+ * Trusts:   nothing about the values: settings.c judges them.
+ * Not here: meaning, defaults, ranges (settings.c).
  */
 #include "config.h"
 

@@ -4,7 +4,7 @@
  *
  * Does:     every judgement that needs nothing but the command line; collects all faults instead of stopping at the first.
  * Trusts:   nothing.
- * Not here: what needs the system: namespaces (guest/netns.c), ports (publisher.c).
+ * Not here: what needs the system: namespaces (guest/target.c), ports (publisher.c).
  * Why the name: config.h belongs to autoconf.
  */
 #include "config.h"

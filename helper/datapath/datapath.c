@@ -484,7 +484,7 @@ static bool datapath_dns_listener(Datapath *dp, const MessageDnsListener *listen
 static bool datapath_take(Datapath *dp, const Message *message, const int *take_fds, size_t count,
                           GError **error)
 {
-    MessageReady ready = {.type = MESSAGE_DATAPATH_READY};
+    MessagePlain ready = {.type = MESSAGE_DATAPATH_READY};
 
     switch ((MessageType)message->type) {
     case MESSAGE_START:

@@ -216,6 +216,7 @@ static bool target_watch_directory(Target *target, const char *path, GError **er
 static bool target_watch_path(Target *target, GError **error)
 {
     g_autofree char *real = target_resolve(target->path);
+    g_autofree char *directory = real != NULL ? g_path_get_dirname(real) : NULL;
     struct statfs fs;
 
     if (real == NULL) {
@@ -226,12 +227,8 @@ static bool target_watch_path(Target *target, GError **error)
         !target_watch_directory(target, real, error)) {
         return false;
     }
-    {
-        g_autofree char *directory = g_path_get_dirname(real);
-
-        target->polled = statfs(directory, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC &&
-                         !target_watch_process(target, real);
-    }
+    target->polled = statfs(directory, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC &&
+                     !target_watch_process(target, real);
     return true;
 }
 

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -95,10 +96,13 @@ LAB_TEST(publish_faults, what_a_client_said_before_its_reset_reaches_the_server)
     }
 }
 
+/* With an urgent byte shortly before the end, while the reader is behind: no more comes after the rest that could wake a
+ * stream that stopped there. */
 static void send_bulk(int from, int to, size_t length)
 {
     static char buffer[65536];
     size_t sent = 0, got = 0;
+    bool urgent = false;
 
     while (got < length) {
         struct pollfd fds[2] = {{.fd = from, .events = sent < length ? POLLOUT : 0},
@@ -107,9 +111,12 @@ static void send_bulk(int from, int to, size_t length)
 
         LAB_ASSERT(poll(fds, 2, LAB_MS(LAB_WAIT_MS)) > 0);
         if (fds[0].revents & POLLOUT) {
-            done =
-                send(from, buffer, MIN(sizeof buffer, length - sent), MSG_DONTWAIT | MSG_NOSIGNAL);
+            done = send(from, buffer,
+                        MIN(sizeof buffer, (sent < length - TAIL ? length - TAIL : length) - sent),
+                        MSG_DONTWAIT | MSG_NOSIGNAL);
             sent += done > 0 ? (size_t)done : 0;
+            if (!urgent && sent >= length - TAIL)
+                urgent = send(from, "!", 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
         }
         if (fds[1].revents & POLLIN) {
             done = recv(to, buffer, sizeof buffer, MSG_DONTWAIT);
@@ -123,13 +130,10 @@ LAB_TEST(publish_faults, urgent_data_in_bulk_does_not_stop_the_stream)
 {
     int listener = lab_listen(lab, LAB_GUEST, "0.0.0.0", 8000);
     Ends ends;
-    char byte = '!';
 
     (void)lab_helper(lab, "-p 8080:8000", NULL);
     ends = joined(lab, listener);
     send_bulk(ends.client, ends.server, BULK);
-    LAB_ASSERT_EQ(send(ends.client, &byte, 1, MSG_OOB), 1);
-    send_bulk(ends.client, ends.server, BULK / 100);
     lab_say(ends.server, ends.client, "still here");
 }
 

@@ -37,7 +37,7 @@ static const Shape shapes[] = {
     {MESSAGE_LISTEN, sizeof(MessageListen), 1, 250},
     {MESSAGE_LISTENING, sizeof(MessageListening), 0, 0},
     {MESSAGE_GO, sizeof(MessagePlain), 0, 0},
-    {MESSAGE_DATAPATH_READY, sizeof(MessageReady), 0, 0},
+    {MESSAGE_DATAPATH_READY, sizeof(MessagePlain), 0, 0},
     {MESSAGE_LOG, sizeof(MessageText), 0, 0},
     {MESSAGE_FAULT, sizeof(MessageText), 0, 0},
     {MESSAGE_TAP_GONE, sizeof(MessagePlain), 0, 0},
