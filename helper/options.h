@@ -23,6 +23,8 @@ typedef enum OptionId {
     OPTION_CIDR6,
     OPTION_RESOLV_CONF,
     OPTION_FAST_PATH,
+    OPTION_MAX_FLOWS,
+    OPTION_MAX_PENDING,
     OPTION_LOG_LEVEL,
     OPTION_VALUE_COUNT,
     /* Repeatable: the index of OptionValues.list, less OPTION_LIST_FIRST. */

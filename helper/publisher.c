@@ -437,14 +437,23 @@ static const char *publisher_exposure(const PortMap *map, const NetAddr *addr)
     return netaddr_is_any(addr) && map->ifname[0] == '\0' ? "all" : "interface";
 }
 
-/* Without the fast path's rules inside makes sockets of the guest's own address. */
-static const char *publisher_source_word(const Publisher *publisher, const PortMap *map)
+/* Without the fast path's rules inside makes sockets of the guest's own address. A loopback listener has loopback clients, whose
+ * address means the guest itself there. */
+static const char *publisher_source_word(const Publisher *publisher, const PortMap *map,
+                                         const NetAddr *addr)
 {
     static const char *const words[] = {[MESSAGE_SOURCE_GUEST] = "guest",
                                         [MESSAGE_SOURCE_GATEWAY] = "gateway",
                                         [MESSAGE_SOURCE_CLIENT] = "client"};
 
-    return publisher->fast_path ? words[publisher_source(publisher, map)] : "guest";
+    MessageSource source = publisher_source(publisher, map);
+
+    if (!publisher->fast_path) {
+        return "guest";
+    }
+    return words[source == MESSAGE_SOURCE_CLIENT && netaddr_is_loopback(addr)
+                     ? MESSAGE_SOURCE_GATEWAY
+                     : source];
 }
 
 static void publisher_record(const Publisher *publisher, const PublishedMap *published,
@@ -457,11 +466,12 @@ static void publisher_record(const Publisher *publisher, const PublishedMap *pub
             : g_strdup_printf("%u-%u", map->guest_ports.first, map->guest_ports.last);
     g_autofree char *spec = report_cut(map->text);
     char text[NETADDR_STRLEN];
-    json_t *body = json_pack(
-        "{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "spec", spec, "protocol",
-        bindport_protocol_name(slot->protocol), "family", addr->family == AF_INET ? "ipv4" : "ipv6",
-        "host_addr", netaddr_format(addr, text), "host_ports", ports, "guest_ports", guest_ports,
-        "exposure", publisher_exposure(map, addr), "source", publisher_source_word(publisher, map));
+    json_t *body = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "spec", spec, "protocol",
+                             bindport_protocol_name(slot->protocol), "family",
+                             addr->family == AF_INET ? "ipv4" : "ipv6", "host_addr",
+                             netaddr_format(addr, text), "host_ports", ports, "guest_ports",
+                             guest_ports, "exposure", publisher_exposure(map, addr), "source",
+                             publisher_source_word(publisher, map, addr));
 
     if (map->guest_addr.family != AF_UNSPEC) {
         (void)json_object_set_new(body, "guest_addr",

@@ -25,6 +25,8 @@
 #define SETTINGS_HOST_DNS     3
 #define SETTINGS_HOST_GUEST   100
 
+#define SETTINGS_LIMIT_MAX 1000000
+
 static void settings_fault(GPtrArray *faults, OptionId id, const char *value, const char *cause)
 {
     g_ptr_array_add(faults,
@@ -403,15 +405,22 @@ static void settings_words(Settings *settings, const Options *options, GPtrArray
             settings_fault(faults, OPTION_LOG_LEVEL, level, "want error, warning, info or debug");
         }
     }
-    /* Off until its start-up is as quick as what it stands beside, and all its cases are tested: then auto. */
-    settings->guest.fast_path = FAST_PATH_OFF;
+    settings->guest.fast_path = FAST_PATH_AUTO;
     if (fast_path != NULL && strcmp(fast_path, "require") == 0) {
         settings->guest.fast_path = FAST_PATH_REQUIRE;
-    } else if (fast_path != NULL && strcmp(fast_path, "auto") == 0) {
-        settings->guest.fast_path = FAST_PATH_AUTO;
-    } else if (fast_path != NULL && strcmp(fast_path, "off") != 0) {
+    } else if (fast_path != NULL && strcmp(fast_path, "off") == 0) {
+        settings->guest.fast_path = FAST_PATH_OFF;
+    } else if (fast_path != NULL && strcmp(fast_path, "auto") != 0) {
         settings_fault(faults, OPTION_FAST_PATH, fast_path, "want auto, off or require");
     }
+}
+
+static unsigned settings_limit(const Options *options, OptionId id, GPtrArray *faults)
+{
+    guint64 value;
+
+    return settings_number(options, id, 1, SETTINGS_LIMIT_MAX, &value, faults) ? (unsigned)value
+                                                                               : 0;
 }
 
 /* Only what can hang up is of use: epoll(7) refuses regular files, /dev/null and the like, which never do. */
@@ -451,6 +460,8 @@ Settings *settings_new(const Options *options, GPtrArray *faults)
     settings_check_fds(settings, faults);
     settings->outlive_parent = options_flag(options, OPTION_OUTLIVE_PARENT);
     settings_words(settings, options, faults);
+    settings->max_flows = settings_limit(options, OPTION_MAX_FLOWS, faults);
+    settings->max_pending = settings_limit(options, OPTION_MAX_PENDING, faults);
     settings_target(settings, options, faults);
     settings_interface(settings, options, faults);
     settings_addresses(settings, options, faults);

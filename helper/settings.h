@@ -80,6 +80,7 @@ typedef struct GuestSettings {
  * @outbound4:    source address of outbound IPv4 sockets, AF_UNSPEC for the kernel's choice; @outbound6 likewise
  * @dns_upstream: NetAddr elements; empty: the host's resolv.conf
  * @publish:      PortMap elements, in the order given, host addresses filled in
+ * @max_flows:    TCP connections relayed at most, @max_pending: of which not answered yet; 0: what RLIMIT_NOFILE leaves
  * @report_fd, @ready_fd, @exit_fd: -1 for none
  */
 typedef struct Settings {
@@ -91,6 +92,8 @@ typedef struct Settings {
     GArray *dns_upstream;
     char *resolv_conf;
     GPtrArray *publish;
+    unsigned max_flows;
+    unsigned max_pending;
     int report_fd;
     int ready_fd;
     int exit_fd;

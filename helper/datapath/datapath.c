@@ -6,7 +6,7 @@
  * Runs in:  the host's network namespace, without capabilities. Its own user and mount namespace, Landlock and seccomp are not
  *           built yet.
  * Trusts:   the supervisor. Frames, clients and servers not at all.
- * Owns:     everything it makes; one main loop; no file.
+ * Owns:     everything it makes; one main loop; the threads of relay_worker.c, made when all rights are given up; no file.
  * Order:    what the supervisor sends is kept until MESSAGE_GO; no frame is read and no client accepted before: policy is in
  *           force first.
  */
@@ -16,7 +16,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -31,34 +30,25 @@
 #include "forward.h"
 #include "gate.h"
 #include "guestsock.h"
+#include "limits.h"
 #include "link.h"
+#include "loglimit.h"
 #include "nat.h"
 #include "natshare.h"
 #include "ping.h"
 #include "poller.h"
+#include "relay.h"
 #include "takeover.h"
-
-/* One line of each class in so long, however often its cause comes. */
-#define DATAPATH_LOG_INTERVAL_US (5 * G_USEC_PER_SEC)
-#define DATAPATH_UDP_MAX         4096
-#define DATAPATH_PING_MAX        256
-#define DATAPATH_NAT_MAX         16384
-#define DATAPATH_PENDING_MAX     1024
-/* fds kept for libslirp, dns and ping when the rest is shared out; a quarter of the limit if that is less. */
-#define DATAPATH_FD_RESERVE 256
 
 /* Classes of log lines: one for each reason of the gate, and these. */
 typedef enum DatapathLog {
     DATAPATH_LOG_LIMIT = GATE_REASON_COUNT,
     DATAPATH_LOG_NAT,
+    DATAPATH_LOG_PING,
     DATAPATH_LOG_TAKEOVER,
+    DATAPATH_LOG_UNMATCHED,
     DATAPATH_LOG_COUNT
 } DatapathLog;
-
-typedef struct DatapathLimiter {
-    int64_t last_us;
-    uint64_t since; /* lines left out since */
-} DatapathLimiter;
 
 typedef struct DatapathListen {
     MessageListen listen;
@@ -85,11 +75,13 @@ typedef struct Datapath {
     GuestSock *guestsock;
     Forward *forward;
     NatShare *natshare;
+    Relays *relays;
+    Limits limits;
     Takeover *takeover;     /* NULL: no fast path */
     GPtrArray *waiting;     /* DatapathListen, until MESSAGE_GO */
     GArray *host_addresses; /* the set being received */
     uint16_t dns_ports[2];
-    DatapathLimiter limiters[DATAPATH_LOG_COUNT];
+    LogLimit *log;
     uint8_t frame[FRAME_MAX];
 } Datapath;
 
@@ -103,33 +95,11 @@ static void datapath_say(Datapath *dp, MessageType type, LogLevel level, FaultKi
     (void)message_send(dp->supervisor, &message, NULL, 0);
 }
 
-static void G_GNUC_PRINTF(6, 7)
-    datapath_log_limited(Datapath *dp, unsigned class, LogLevel level, FaultKind kind, int errnum,
-                         const char *format, ...)
+/* LogLimitFunc */
+static void datapath_log(LogLevel level, FaultKind kind, int errnum, const char *text,
+                         void *user_data)
 {
-    DatapathLimiter *limiter = &dp->limiters[class];
-    int64_t now = g_get_monotonic_time();
-    g_autoptr(GString) text = NULL;
-    va_list args;
-
-    if (level > dp->settings->log_level) {
-        return;
-    }
-    if (limiter->last_us != 0 && now - limiter->last_us < DATAPATH_LOG_INTERVAL_US) {
-        limiter->since++;
-        return;
-    }
-    text = g_string_new(NULL);
-    va_start(args, format);
-    g_string_vprintf(text, format, args);
-    va_end(args);
-    if (limiter->since > 0) {
-        g_string_append_printf(text, " (and %" G_GUINT64_FORMAT " more like it before)",
-                               limiter->since);
-    }
-    limiter->last_us = now;
-    limiter->since = 0;
-    datapath_say(dp, MESSAGE_LOG, level, kind, errnum, text->str);
+    datapath_say(user_data, MESSAGE_LOG, level, kind, errnum, text);
 }
 
 static void datapath_log_refusal(Datapath *dp, GateReason reason, const FrameView *view,
@@ -142,14 +112,13 @@ static void datapath_log_refusal(Datapath *dp, GateReason reason, const FrameVie
         return;
     }
     if (reason == GATE_REASON_MALFORMED) {
-        datapath_log_limited(dp, reason, level, FAULT_REFUSED, 0,
-                             "dropped a malformed frame of the guest");
+        loglimit_say(dp->log, reason, level, FAULT_REFUSED, 0,
+                     "dropped a malformed frame of the guest");
         return;
     }
-    datapath_log_limited(dp, reason, level, FAULT_REFUSED, 0,
-                         "refused the guest %s, protocol %u: %s",
-                         netaddr_format_port(&view->src, view->src_port, src), view->protocol,
-                         netaddr_format_port(&view->dst, view->dst_port, dst));
+    loglimit_say(dp->log, reason, level, FAULT_REFUSED, 0, "refused the guest %s, protocol %u: %s",
+                 netaddr_format_port(&view->src, view->src_port, src), view->protocol,
+                 netaddr_format_port(&view->dst, view->dst_port, dst));
 }
 
 static void datapath_send(const uint8_t *frame, size_t len, void *user_data)
@@ -175,16 +144,19 @@ static void datapath_from_nat(const uint8_t *frame, size_t len, void *user_data)
 
 static void datapath_nat_log(const char *message, void *user_data)
 {
-    datapath_log_limited(user_data, DATAPATH_LOG_NAT, LOG_LEVEL_DEBUG, FAULT_REFUSED, 0,
-                         "libslirp: %s", message);
+    Datapath *dp = user_data;
+
+    loglimit_say(dp->log, DATAPATH_LOG_NAT, LOG_LEVEL_DEBUG, FAULT_REFUSED, 0, "libslirp: %s",
+                 message);
 }
 
 /* ForwardConfig.problem */
 static void datapath_problem(const char *what, int errnum, void *user_data)
 {
-    datapath_log_limited(user_data, DATAPATH_LOG_LIMIT, LOG_LEVEL_WARNING, FAULT_LIMIT, errnum,
-                         "%s%s%s", what, errnum != 0 ? ": " : "",
-                         errnum != 0 ? g_strerror(errnum) : "");
+    Datapath *dp = user_data;
+
+    loglimit_say(dp->log, DATAPATH_LOG_LIMIT, LOG_LEVEL_WARNING, FAULT_LIMIT, errnum, "%s%s%s",
+                 what, errnum != 0 ? ": " : "", errnum != 0 ? g_strerror(errnum) : "");
 }
 
 /* A frame the gate let through for libslirp. Returns the length of what is to be answered instead, in dp->frame; 0: nothing. */
@@ -212,8 +184,8 @@ static bool datapath_return(Datapath *dp, const uint8_t *frame, const FrameView 
         (tcp && (view->tcp_flags & (FRAME_TCP_SYN | FRAME_TCP_ACK)) == FRAME_TCP_SYN)) {
         return false;
     }
-    if (tcp && takeover_segment(dp->takeover, frame, view)) {
-        return true;
+    if (tcp) {
+        return takeover_segment(dp->takeover, frame, view);
     }
     if (!forward_owns(dp->forward, view)) {
         return false;
@@ -286,7 +258,7 @@ static bool datapath_is_own_peer(const NetAddr *peer, uint16_t port, void *user_
     return nat_owns_local(dp->nat, peer, port, dp->dns_ports[peer->family == AF_INET6]);
 }
 
-static bool datapath_make_ping(Datapath *dp)
+static void datapath_make_ping(Datapath *dp)
 {
     int failed4 = ping_probe(AF_INET);
     int failed6 = dp->link_info.ipv6 ? ping_probe(AF_INET6) : 0;
@@ -295,44 +267,42 @@ static bool datapath_make_ping(Datapath *dp)
     dp->ping_usable[0] = failed4 == 0;
     dp->ping_usable[1] = failed6 == 0 && dp->link_info.ipv6;
     if (failed != 0) {
-        g_autofree char *text =
-            g_strdup_printf("echo (ping) to the outside is not possible%s: %s (sysctl "
-                            "net.ipv4.ping_group_range must include our group)",
-                            failed4 == 0 ? " over IPv6" : "", g_strerror(failed));
-
-        datapath_say(dp, MESSAGE_LOG, LOG_LEVEL_WARNING, FAULT_PING, failed, text);
+        loglimit_say(dp->log, DATAPATH_LOG_PING, LOG_LEVEL_WARNING, FAULT_PING, failed,
+                     "echo (ping) to the outside is not possible%s: %s (sysctl "
+                     "net.ipv4.ping_group_range must include our group)",
+                     failed4 == 0 ? " over IPv6" : "", g_strerror(failed));
     }
-    dp->ping = ping_new(dp->context, dp->poller,
-                        (unsigned)CLAMP(dp->nofile / 16, 1, DATAPATH_PING_MAX), datapath_send, dp);
-    return true;
+    dp->ping = ping_new(dp->context, dp->poller, dp->limits.ping, datapath_send, dp);
 }
 
-/* Shares what RLIMIT_NOFILE leaves: two fifths to published TCP (two fds a connection), one to published UDP, three tenths to
- * libslirp, the rest to pipes. */
-static void datapath_limits(Datapath *dp, ForwardConfig *config)
+static void datapath_share_fds(Datapath *dp)
 {
     int lowest = fcntl(dp->supervisor, F_DUPFD_CLOEXEC, 0);
-    size_t used = lowest < 0 ? dp->nofile : (size_t)lowest;
-    size_t reserve = MIN(DATAPATH_FD_RESERVE, dp->nofile / 4);
-    size_t free_fds = dp->nofile > used + reserve ? dp->nofile - used - reserve : 0;
 
     fd_close(lowest);
-    config->flows_max = (unsigned)CLAMP(free_fds / 5, 1, G_MAXINT);
-    config->udp_max = (unsigned)CLAMP(free_fds / 5, 1, DATAPATH_UDP_MAX);
-    dp->natshare =
-        natshare_new(dp->context, dp->nat, (unsigned)CLAMP(free_fds * 3 / 10, 2, DATAPATH_NAT_MAX));
+    dp->limits = limits_share(dp->settings, dp->nofile, lowest < 0 ? dp->nofile : (size_t)lowest);
+    if (dp->limits.room < dp->settings->max_flows) {
+        loglimit_say(dp->log, DATAPATH_LOG_LIMIT, LOG_LEVEL_WARNING, FAULT_LIMIT, EMFILE,
+                     "--max-flows %u: RLIMIT_NOFILE leaves room for %u", dp->settings->max_flows,
+                     dp->limits.room);
+    }
 }
 
 static bool datapath_make_forward(Datapath *dp, GError **error)
 {
     ForwardConfig config = {
-        .guest = dp->settings->guest.addr, .problem = datapath_problem, .user_data = dp};
+        .guest = dp->settings->guest.addr,
+        .flows_max = dp->limits.flows,
+        .udp_max = dp->limits.udp,
+        .problem = datapath_problem,
+        .user_data = dp,
+    };
 
     if (dp->link_info.ipv6) {
         config.guest6 = dp->settings->guest.addr6;
     }
-    datapath_limits(dp, &config);
-    dp->forward = forward_new(dp->context, dp->guestsock, &config, error);
+    dp->natshare = natshare_new(dp->context, dp->nat, dp->limits.nat);
+    dp->forward = forward_new(dp->context, dp->guestsock, dp->relays, &config, error);
     if (dp->forward == NULL) {
         return false;
     }
@@ -368,25 +338,37 @@ static void datapath_repair(bool listener, void *user_data)
 }
 
 /* TakeoverHooks.note */
-static void datapath_takeover_note(const char *what, int errnum, void *user_data)
+static void datapath_takeover_note(TakeoverNote about, const char *what, void *user_data)
 {
-    datapath_log_limited(user_data, DATAPATH_LOG_TAKEOVER, LOG_LEVEL_WARNING, FAULT_FAST_PATH,
-                         errnum, "%s", what);
+    Datapath *dp = user_data;
+    bool lost = about == TAKEOVER_NOTE_LOST;
+
+    loglimit_say(dp->log, lost ? DATAPATH_LOG_TAKEOVER : DATAPATH_LOG_UNMATCHED,
+                 lost ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG, FAULT_FAST_PATH, 0, "%s", what);
+}
+
+/* TakeoverHooks.ended */
+static void datapath_takeover_ended(void *user_data)
+{
+    Datapath *dp = user_data;
+
+    forward_room(dp->forward);
 }
 
 static bool datapath_make_takeover(Datapath *dp, GError **error)
 {
     const GuestSettings *guest = &dp->settings->guest;
-    TakeoverHooks hooks = {datapath_send, datapath_takeover_to_nat, datapath_repair,
-                           datapath_takeover_note, dp};
-    TakeoverConfig config = {.gateway = {guest->gateway, guest->gateway6},
-                             .outbound = {dp->settings->outbound4, dp->settings->outbound6}};
-    ForwardConfig limits;
+    TakeoverHooks hooks = {datapath_send,          datapath_takeover_to_nat, datapath_repair,
+                           datapath_takeover_note, datapath_takeover_ended,  dp};
+    TakeoverConfig config = {
+        .gateway = {guest->gateway, guest->gateway6},
+        .outbound = {dp->settings->outbound4, dp->settings->outbound6},
+        .pending_max = dp->limits.pending,
+        /* A guest that opens connections without end leaves room for those of its clients. */
+        .flows_max = MAX(dp->limits.flows * 3 / 4, 1),
+    };
 
-    datapath_limits(dp, &limits);
-    config.flows_max = limits.flows_max;
-    config.pending_max = MIN(DATAPATH_PENDING_MAX, MAX(limits.flows_max / 2, 1));
-    dp->takeover = takeover_new(dp->context, &config, &hooks, error);
+    dp->takeover = takeover_new(dp->context, dp->relays, &config, &hooks, error);
     return dp->takeover != NULL;
 }
 
@@ -433,9 +415,10 @@ static bool datapath_go(Datapath *dp, GError **error)
 
     dp->nat = nat_new(dp->settings, dp->link_info.mtu, dp->link_info.ipv6, dp->context, &nat_hooks,
                       error);
-    if (dp->nat == NULL || !datapath_make_ping(dp) || !datapath_make_forward(dp, error)) {
+    if (dp->nat == NULL || !datapath_make_forward(dp, error)) {
         return false;
     }
+    datapath_make_ping(dp);
     dns_set_max_payload(dp->dns, dp->link_info.mtu > 48 ? dp->link_info.mtu - 48 : 0);
     dp->link = link_new(fd_steal(&dp->tap), dp->context, &link_hooks);
     return true;
@@ -568,8 +551,14 @@ static bool datapath_prepare(Datapath *dp, GError **error)
     dp->loop = g_main_loop_new(dp->context, FALSE);
     dp->waiting = g_ptr_array_new_with_free_func(g_free);
     dp->host_addresses = g_array_new(FALSE, FALSE, sizeof(NetAddr));
+    dp->log = loglimit_new(DATAPATH_LOG_COUNT, dp->settings->log_level, datapath_log, dp);
     dp->poller = poller_new(dp->context, error);
     if (dp->poller == NULL) {
+        return false;
+    }
+    datapath_share_fds(dp);
+    dp->relays = relays_new(dp->context, 0, dp->limits.pipes, error);
+    if (dp->relays == NULL) {
         return false;
     }
     datapath_make_gate(dp);

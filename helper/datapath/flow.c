@@ -31,6 +31,7 @@ struct FlowTable {
     unsigned max;
     uint64_t evicted;
     FlowEndFunc ended;
+    FlowSeenFunc seen; /* NULL: flow_touch() says all */
     void *user_data;
 };
 
@@ -115,6 +116,28 @@ static void flow_end(FlowTable *table, Flow *flow, FlowEnd why)
     table->ended(flow, why, table->user_data);
 }
 
+/* Was it used, unseen by flow_touch()? Then it goes to its place in the order of last use. */
+static bool flow_was_used(FlowTable *table, Flow *flow)
+{
+    GQueue *flows = &flow->class->flows;
+    int64_t seen = table->seen != NULL ? table->seen(flow) : flow->last_us;
+    GList *before = g_queue_peek_tail_link(flows);
+
+    if (seen <= flow->last_us) {
+        return false;
+    }
+    flow->last_us = seen;
+    while (before != NULL && before != &flow->link &&
+           ((const Flow *)before->data)->last_us > seen) {
+        before = before->prev;
+    }
+    if (before != NULL && before != &flow->link) {
+        g_queue_unlink(flows, &flow->link);
+        g_queue_insert_after_link(flows, before, &flow->link);
+    }
+    return true;
+}
+
 static void flow_expire(void *user_data)
 {
     FlowTable *table = user_data;
@@ -126,7 +149,9 @@ static void flow_expire(void *user_data)
 
         while (class->idle_us > 0 && (first = g_queue_peek_head(&class->flows)) != NULL &&
                first->last_us + class->idle_us <= now) {
-            flow_end(table, first, FLOW_END_IDLE);
+            if (!flow_was_used(table, first)) {
+                flow_end(table, first, FLOW_END_IDLE);
+            }
         }
     }
     flow_arm(table);
@@ -257,6 +282,23 @@ void flow_set_idle(FlowTable *table, Flow *flow, int64_t idle_us)
     /* The order by last use within the class must hold. */
     flow->last_us = g_get_monotonic_time();
     flow_enter_class(table, flow, idle_us);
+}
+
+void flow_table_set_seen(FlowTable *table, FlowSeenFunc seen)
+{
+    table->seen = seen;
+}
+
+void flow_table_each(const FlowTable *table, void (*func)(Flow *flow, void *user_data),
+                     void *user_data)
+{
+    for (guint i = 0; i < table->classes->len; i++) {
+        const FlowClass *class = g_ptr_array_index(table->classes, i);
+
+        for (const GList *link = class->flows.head; link != NULL; link = link->next) {
+            func(link->data, user_data);
+        }
+    }
 }
 
 unsigned flow_table_count(const FlowTable *table)

@@ -41,6 +41,24 @@ typedef struct Flow {
     GList link;
 } Flow;
 
+/* How far a flow is: a side that is "closed" has sent its last byte. */
+typedef enum FlowState {
+    FLOW_STATE_OPEN,
+    FLOW_STATE_REMOTE_CLOSED,
+    FLOW_STATE_LOCAL_CLOSED,
+} FlowState;
+
+/* What a list of flows says of one; bytes towards the guest and from it. Valid during the call. */
+typedef struct FlowInfo {
+    const FlowKey *key;
+    FlowState state;
+    uint64_t bytes_in;
+    uint64_t bytes_out;
+    int64_t age_us;
+} FlowInfo;
+
+typedef void (*FlowInfoFunc)(const FlowInfo *info, void *user_data);
+
 typedef enum FlowEnd {
     FLOW_END_IDLE,
     FLOW_END_EVICTED,
@@ -49,6 +67,9 @@ typedef enum FlowEnd {
 
 /* The flow is out of the table already; the owner frees it. Must not insert into the same table. */
 typedef void (*FlowEndFunc)(Flow *flow, FlowEnd why, void *user_data);
+
+/* When it was last used (g_get_monotonic_time()), if that is seen elsewhere than by flow_touch(). */
+typedef int64_t (*FlowSeenFunc)(const Flow *flow);
 
 /* @max: flows at most; inserting one more ends the one that was idle longest. Nothing is armed while the table is empty
  * or holds only flows that never idle out. */
@@ -66,6 +87,11 @@ void flow_table_insert(FlowTable *table, Flow *flow, int64_t idle_us);
 void flow_table_remove(FlowTable *table, Flow *flow);
 void flow_touch(FlowTable *table, Flow *flow);
 void flow_set_idle(FlowTable *table, Flow *flow, int64_t idle_us);
+/* From now on the owner is asked before a flow ends for being idle. */
+void flow_table_set_seen(FlowTable *table, FlowSeenFunc seen);
+/* Calls @func for each flow; it must not change the table. Within one timeout in order of their last use. */
+void flow_table_each(const FlowTable *table, void (*func)(Flow *flow, void *user_data),
+                     void *user_data);
 unsigned flow_table_count(const FlowTable *table);
 uint64_t flow_table_evicted(const FlowTable *table);
 

@@ -30,13 +30,14 @@ static void listener_free(Listener *listener)
     g_free(listener);
 }
 
-Forward *forward_new(GMainContext *context, GuestSock *gs, const ForwardConfig *config,
-                     GError **error)
+Forward *forward_new(GMainContext *context, GuestSock *gs, Relays *relays,
+                     const ForwardConfig *config, GError **error)
 {
     g_autoptr(Forward) forward = g_new0(Forward, 1);
 
     forward->config = *config;
     forward->gs = gs;
+    forward->relays = relays;
     forward->publications =
         g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)publication_free);
     forward->listeners = g_ptr_array_new_with_free_func((GDestroyNotify)listener_free);
@@ -157,6 +158,11 @@ unsigned forward_guest_addresses(const Forward *forward, const Listener *listene
     return count;
 }
 
+void forward_room(Forward *forward)
+{
+    forward_tcp_room(forward->tcp);
+}
+
 bool forward_out_of_fds(int errnum)
 {
     return errnum == EMFILE || errnum == ENFILE || errnum == ETOOMANYREFS || errnum == ENOBUFS ||
@@ -185,6 +191,5 @@ bool forward_owns(const Forward *forward, const FrameView *view)
 {
     FlowKey key = flow_key(&view->dst, view->dst_port, &view->src, view->src_port, 0);
 
-    return view->protocol == IPPROTO_UDP ? forward_udp_owns(forward->udp, &key)
-                                         : forward_tcp_owns(forward->tcp, &key);
+    return forward_udp_owns(forward->udp, &key);
 }

@@ -11,13 +11,14 @@
 #include "../message.h"
 #include "frame.h"
 #include "guestsock.h"
+#include "relay.h"
 
 typedef struct Forward Forward;
 
 /**
  * struct ForwardConfig - copied
  * @guest, @guest6: the guest's own addresses; @guest6 AF_UNSPEC if it has no IPv6
- * @flows_max:      TCP connections at most, all publications together; beyond that clients wait in the backlog
+ * @flows_max:      TCP connections at most, all relays counted; beyond that clients wait in the backlog
  * @udp_max:        UDP clients at most; beyond that the one idle longest is ended
  * @problem:        called with what an administrator should know: a limit reached, a listener lost; may be called often
  */
@@ -30,16 +31,20 @@ typedef struct ForwardConfig {
     void *user_data;
 } ForwardConfig;
 
-/* Published ports: listeners that the supervisor bound, joined to sockets in the guest's namespace. @gs is borrowed. */
-Forward *forward_new(GMainContext *context, GuestSock *gs, const ForwardConfig *config,
-                     GError **error);
+/* Published ports: listeners that the supervisor bound, joined to sockets in the guest's namespace. @gs and @relays are
+ * borrowed. */
+Forward *forward_new(GMainContext *context, GuestSock *gs, Relays *relays,
+                     const ForwardConfig *config, GError **error);
 void forward_free(Forward *forward);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Forward, forward_free)
 
 /* Takes the fds of one MESSAGE_LISTEN. 0, or -errno: then all of them are closed. */
 int forward_add(Forward *forward, const MessageListen *listen, const int *take_fds, size_t count);
 
-/* Is this TCP or UDP packet of the guest for a client that a socket in the guest shows by its own address? */
+/* A relay of somebody else's has ended: clients that wait may have room. */
+void forward_room(Forward *forward);
+
+/* Is this UDP packet of the guest for a client that a socket in the guest shows by its own address? */
 bool forward_owns(const Forward *forward, const FrameView *view);
 
 /* Counters since start. @refused: connections and datagrams whose guest port was closed. */

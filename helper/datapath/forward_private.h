@@ -6,7 +6,6 @@
 
 #include "flow.h"
 #include "poller.h"
-#include "relay.h"
 
 /* Shared by forward.c (registry), forward_tcp.c and forward_udp.c. */
 
@@ -40,6 +39,7 @@ typedef struct ForwardUdp ForwardUdp;
 struct Forward {
     ForwardConfig config;
     GuestSock *gs;
+    Relays *relays;
     GHashTable *publications;
     GPtrArray *listeners;
     ForwardTcp *tcp;
@@ -64,7 +64,8 @@ ForwardTcp *forward_tcp_new(Forward *forward, GMainContext *context, GError **er
 void forward_tcp_free(ForwardTcp *tcp);
 int forward_tcp_listen(ForwardTcp *tcp, Listener *listener);
 void forward_tcp_unlisten(ForwardTcp *tcp, Listener *listener);
-bool forward_tcp_owns(const ForwardTcp *tcp, const FlowKey *key);
+
+void forward_tcp_room(ForwardTcp *tcp);
 
 ForwardUdp *forward_udp_new(Forward *forward, GMainContext *context, GError **error);
 void forward_udp_free(ForwardUdp *udp);

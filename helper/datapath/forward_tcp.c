@@ -26,14 +26,12 @@
 
 #define FORWARD_RETRY_US      (250 * 1000)
 #define FORWARD_ACCEPT_BUDGET 128
-/* Pipes at most: each is two fds. */
-#define FORWARD_PIPES_SHARE 4
 
 struct ForwardTcp {
     Forward *forward;
     Poller *listeners; /* of its own, so that all listeners are paused at the cost of one */
     Poller *clients;
-    Relays *relays;
+    RelayOwner owner; /* of the joined ones; their data is the Publication */
     Timer *retry;
     GQueue joining; /* ForwardClient */
     uint32_t
@@ -59,7 +57,7 @@ typedef struct ForwardClient {
 
 static void forward_tcp_update_pause(ForwardTcp *tcp, bool out_of_fds)
 {
-    unsigned flows = relays_count(tcp->relays) + g_queue_get_length(&tcp->joining);
+    unsigned flows = relays_count(tcp->forward->relays) + g_queue_get_length(&tcp->joining);
     bool pause = out_of_fds || flows >= tcp->forward->config.flows_max;
 
     if (pause != tcp->paused) {
@@ -67,6 +65,13 @@ static void forward_tcp_update_pause(ForwardTcp *tcp, bool out_of_fds)
         poller_pause(tcp->listeners, pause);
     }
     timer_set(tcp->retry, out_of_fds ? g_get_monotonic_time() + FORWARD_RETRY_US : -1);
+}
+
+void forward_tcp_room(ForwardTcp *tcp)
+{
+    if (tcp->paused) {
+        forward_tcp_update_pause(tcp, false);
+    }
 }
 
 static void forward_tcp_retry(void *user_data)
@@ -172,16 +177,17 @@ static void forward_client_join(ForwardClient *client)
     ForwardTcp *tcp = client->tcp;
     Publication *publication = client->listener->publication;
     FlowKey key = forward_client_key(client);
-    int64_t idle_us = client->listener->idle_us > 0 ? client->listener->idle_us : 0;
-    int fd = client->fd;
-    int guest_fd;
+    RelayPair pair = {.client = client->fd,
+                      .guest = fd_steal(&client->guest_fd),
+                      .idle_us = MAX(client->listener->idle_us, 0),
+                      .owner = &tcp->owner,
+                      .data = publication};
 
-    guest_fd = fd_steal(&client->guest_fd);
     poller_remove(tcp->clients, &client->watch); /* before its fd moves to the relay's set */
     forward_client_free(client, false);
     /* A socket destroyed in the guest has freed its tuple before its relay was told. */
-    relays_reset(tcp->relays, &key);
-    if (relays_join(tcp->relays, fd, guest_fd, &key, idle_us, publication) != 0) {
+    relays_reset(tcp->forward->relays, &key);
+    if (relays_join(tcp->forward->relays, &pair, &key) != 0) {
         forward_tcp_release(tcp, publication);
     }
 }
@@ -358,28 +364,18 @@ ForwardTcp *forward_tcp_new(Forward *forward, GMainContext *context, GError **er
     ForwardTcp *tcp = g_new0(ForwardTcp, 1);
 
     tcp->forward = forward;
+    tcp->owner = (RelayOwner){forward_relay_ended, tcp};
     g_queue_init(&tcp->joining);
     tcp->retry = timer_new(context, forward_tcp_retry, tcp);
     tcp->listeners = poller_new(context, error);
     if (tcp->listeners != NULL) {
         tcp->clients = poller_new(context, error);
     }
-    if (tcp->clients != NULL) {
-        tcp->relays = relays_new(context, MAX(forward->config.flows_max / FORWARD_PIPES_SHARE, 2),
-                                 forward_relay_ended, tcp, error);
-    }
-    if (tcp->relays == NULL) {
+    if (tcp->clients == NULL) {
         forward_tcp_free(tcp);
         return NULL;
     }
     return tcp;
-}
-
-bool forward_tcp_owns(const ForwardTcp *tcp, const FlowKey *key)
-{
-    void *data;
-
-    return relays_lookup(tcp->relays, key, &data);
 }
 
 void forward_tcp_free(ForwardTcp *tcp)
@@ -390,7 +386,6 @@ void forward_tcp_free(ForwardTcp *tcp)
     while (!g_queue_is_empty(&tcp->joining)) {
         forward_client_free(g_queue_peek_head(&tcp->joining), true);
     }
-    relays_free(tcp->relays);
     poller_free(tcp->clients);
     poller_free(tcp->listeners);
     timer_free(tcp->retry);

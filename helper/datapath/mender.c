@@ -42,9 +42,10 @@ static void mender_ask(Mender *mender)
     }
     if (!mender->listener && mender->listeners++ >= MENDER_LISTENERS) {
         mender->off = true;
-        mender->hooks->note("the fast path is off from now on: its listener was destroyed in the "
+        mender->hooks->note(TAKEOVER_NOTE_LOST,
+                            "the fast path is off from now on: its listener was destroyed in the "
                             "guest too often",
-                            0, mender->hooks->user_data);
+                            mender->hooks->user_data);
         return;
     }
     mender->asked = true;
@@ -84,9 +85,10 @@ void mender_rules_gone(Mender *mender)
 {
     if (!mender->rules_gone) {
         mender->rules_gone = true;
-        mender->hooks->note("the rules of the fast path are gone from the guest; asking for them "
+        mender->hooks->note(TAKEOVER_NOTE_LOST,
+                            "the rules of the fast path are gone from the guest; asking for them "
                             "again",
-                            0, mender->hooks->user_data);
+                            mender->hooks->user_data);
     }
     mender_ask(mender);
 }
@@ -94,7 +96,8 @@ void mender_rules_gone(Mender *mender)
 void mender_listener_gone(Mender *mender)
 {
     mender->listener = false;
-    mender->hooks->note("the listener of the fast path was destroyed in the guest", 0,
+    mender->hooks->note(TAKEOVER_NOTE_LOST,
+                        "the listener of the fast path was destroyed in the guest",
                         mender->hooks->user_data);
     mender_ask(mender);
 }

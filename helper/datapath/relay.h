@@ -8,39 +8,68 @@
 #include <glib.h>
 
 #include "flow.h"
-#include "poller.h"
 
-/* Joins pairs of connected TCP sockets. One object holds all relays of one thread. */
+/*
+ * Joins pairs of connected TCP sockets. Bytes are moved by worker threads; everything here is called on the loop thread, and
+ * calls back there.
+ */
 typedef struct Relays Relays;
 
-/* A relay has ended and both its sockets are closed. */
+/* A relay has ended: both its sockets are closed, or reset and about to be. */
 typedef void (*RelayEndFunc)(void *relay_data, void *user_data);
 
-/* @pipes_max: pipes at most in use at once (256 in any case); beyond that bytes are copied. */
-Relays *relays_new(GMainContext *context, unsigned pipes_max, RelayEndFunc ended, void *user_data,
-                   GError **error);
+/* Whose relay it is; compared by address, and must outlive its relays. */
+typedef struct RelayOwner {
+    RelayEndFunc ended;
+    void *user_data;
+} RelayOwner;
+
+/**
+ * relays_new() - makes the worker threads, which sleep until there is something to relay
+ * @threads:   0: one for each core, at most 4
+ * @pipes_max: pipes at most in use at once (256 in any case); beyond that bytes are copied
+ *
+ * To be called when the process has the rights it shall keep: credentials belong to a thread.
+ */
+Relays *relays_new(GMainContext *context, unsigned threads, unsigned pipes_max, GError **error);
+/* Resets what is joined, calls nobody, and waits for the threads. */
 void relays_free(Relays *relays);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Relays, relays_free)
 
 /**
- * relays_join() - move bytes between two sockets until both sides are done
- * @take_client: host side, connected, non-blocking; consumed whatever happens
- * @take_guest:  guest side, likewise
- * @key:         what the flow is listed under; must be new
- * @idle_us:     end with RST after so long without a byte, 0: never
- * @relay_data:  given to the RelayEndFunc
- *
- * FIN passes as FIN, RST as RST. Return: 0, or -errno (ENOMEM, ENOSPC of epoll): then both were reset and no RelayEndFunc is called.
+ * struct RelayPair - two sockets to be joined
+ * @client:  host side, connected, non-blocking; consumed whatever happens
+ * @guest:   guest side, likewise; how much the kernel queues on it is watched, because the guest's root sets its limits
+ * @idle_us: end with RST after so long without a byte, 0: never
+ * @owner:   is told of the end
+ * @data:    given to the RelayEndFunc
  */
-int relays_join(Relays *relays, int take_client, int take_guest, const FlowKey *key,
-                int64_t idle_us, void *relay_data);
+typedef struct RelayPair {
+    int client;
+    int guest;
+    int64_t idle_us;
+    const RelayOwner *owner;
+    void *data;
+} RelayPair;
 
-/* Is there a relay under that key? @ret_data: its relay_data. */
-bool relays_lookup(const Relays *relays, const FlowKey *key, void **ret_data);
-/* Resets both sockets of the relay under that key, if there is one. */
+/**
+ * relays_join() - move bytes between two sockets until both sides are done
+ * @key: what the flow is listed under; must be new
+ *
+ * FIN passes as FIN, RST as RST. Return: 0, or -errno (ENOMEM, ENOSPC of epoll): then both were reset and nobody is called.
+ */
+int relays_join(Relays *relays, const RelayPair *take_pair, const FlowKey *key);
+
+/* The owner of the relay under that key, and its data; NULL if there is none. */
+const RelayOwner *relays_lookup(const Relays *relays, const FlowKey *key, void **ret_data);
+/* Resets both sockets of the relay under that key, if there is one, and tells its owner. Its addresses and ports are free when
+ * this returns. */
 void relays_reset(Relays *relays, const FlowKey *key);
 
 unsigned relays_count(const Relays *relays);
+
+/* What there is; among those with the same idle_us, oldest first. */
+void relays_list(const Relays *relays, FlowInfoFunc func, void *user_data);
 
 /* Closes a TCP socket so that its peer sees RST (SO_LINGER with zero timeout, socket(7)). */
 void relay_reset(int take_fd);

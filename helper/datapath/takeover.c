@@ -8,7 +8,7 @@
  * Trusts:   the gate's verdict on the SYN, and that alone: the address connected to comes from the frame it judged. What
  *           the listener accepts may be anything, for the guest's root owns that namespace; it only finds a SYN of ours
  *           by all of its tuple, once, or is reset.
- * Owns:     listener and raw sockets; pending connections; the relays of joined ones.
+ * Owns:     listener and raw sockets; pending connections.
  * Not here: connect() and the words for its failure (takeover_host.c); repairs (mender.c).
  * Limits:   pending_max, flows_max; TAKEOVER_SKIP_MAX destinations.
  * States:   of a connection. Every way to "libslirp" closes the host socket and hands the held SYN over, so that nothing works
@@ -49,7 +49,6 @@
 #include "flow.h"
 #include "mender.h"
 #include "poller.h"
-#include "relay.h"
 #include "takeover_host.h"
 
 /* Ethernet, IPv6 and the largest TCP header. */
@@ -58,18 +57,17 @@
 #define TAKEOVER_ACCEPT_BUDGET 256
 #define TAKEOVER_INJECTIONS    3
 /* A SYN older than this may be one whose sender has given up: no reason to avoid the destination. */
-#define TAKEOVER_FRESH_US G_USEC_PER_SEC
-#define TAKEOVER_SKIP_US  (60 * G_USEC_PER_SEC)
-#define TAKEOVER_SKIP_MAX 1024
-/* Each pipe is two fds. */
-#define TAKEOVER_PIPES_SHARE 4
-#define TAKEOVER_HOP_LIMIT   255
+#define TAKEOVER_FRESH_US  G_USEC_PER_SEC
+#define TAKEOVER_SKIP_US   (60 * G_USEC_PER_SEC)
+#define TAKEOVER_SKIP_MAX  1024
+#define TAKEOVER_HOP_LIMIT 255
 
 struct Takeover {
     TakeoverConfig config;
     TakeoverHooks hooks;
     Poller *poller;
     Relays *relays;
+    RelayOwner owner; /* of the joined ones; their data is the ISN */
     FlowTable *pending;
     FlowTable *skipped;
     GQueue injected; /* Pending, by age */
@@ -181,13 +179,16 @@ static void takeover_join(Takeover *takeover, Pending *pending, int take_fd)
 {
     FlowKey key = pending->flow.key;
     uint32_t isn = pending->isn;
+    RelayPair pair;
     int host;
 
     poller_remove(takeover->poller, &pending->watch);
     host = fd_steal(&pending->fd);
     pending_end(pending);
     takeover->counters.taken++;
-    (void)relays_join(takeover->relays, host, take_fd, &key, 0, GUINT_TO_POINTER(isn));
+    pair = (RelayPair){
+        .client = host, .guest = take_fd, .owner = &takeover->owner, .data = GUINT_TO_POINTER(isn)};
+    (void)relays_join(takeover->relays, &pair, &key);
 }
 
 /* One accepted connection: a SYN of ours led to it, or it is reset. */
@@ -210,6 +211,10 @@ static void takeover_accepted(Takeover *takeover, int take_fd, const struct sock
     }
     if (pending == NULL || !pending->injected) {
         takeover->counters.unmatched++;
+        takeover->hooks.note(TAKEOVER_NOTE_UNMATCHED,
+                             "reset a connection to the listener of the fast path that no SYN of "
+                             "the guest led to",
+                             takeover->hooks.user_data);
         relay_reset(take_fd);
         return;
     }
@@ -438,6 +443,7 @@ bool takeover_syn(Takeover *takeover, const uint8_t *frame, size_t len, const Fr
     FlowKey key = takeover_key(&view->dst, view->dst_port, &view->src, view->src_port);
     FlowKey skipped = skipped_key(&key);
     Pending *pending = (Pending *)flow_table_lookup(takeover->pending, &key);
+    const RelayOwner *owner;
     void *isn;
     int failed;
 
@@ -445,8 +451,9 @@ bool takeover_syn(Takeover *takeover, const uint8_t *frame, size_t len, const Fr
     if (pending != NULL) {
         return pending_again(pending, frame, view);
     }
-    if (relays_lookup(takeover->relays, &key, &isn)) {
-        if (GPOINTER_TO_UINT(isn) == view->seq) {
+    owner = relays_lookup(takeover->relays, &key, &isn);
+    if (owner != NULL) {
+        if (owner == &takeover->owner && GPOINTER_TO_UINT(isn) == view->seq) {
             return true; /* a copy that was on its way when the connection was made */
         }
         /* The guest has forgotten that connection. Its remains would answer the new SYN. */
@@ -484,13 +491,13 @@ void takeover_return(Takeover *takeover, const uint8_t *frame, const FrameView *
 bool takeover_segment(Takeover *takeover, const uint8_t *frame, const FrameView *view)
 {
     FlowKey key;
-    void *isn;
+    void *data;
 
     if (relays_count(takeover->relays) == 0) {
         return false;
     }
     key = takeover_key(&view->dst, view->dst_port, &view->src, view->src_port);
-    if (!relays_lookup(takeover->relays, &key, &isn)) {
+    if (relays_lookup(takeover->relays, &key, &data) == NULL) {
         return false;
     }
     takeover_return(takeover, frame, view);
@@ -522,17 +529,21 @@ void takeover_equip(Takeover *takeover, const MessageFastPath *message, const in
 
 static void takeover_relay_ended(void *relay_data, void *user_data)
 {
+    Takeover *takeover = user_data;
+
     (void)relay_data;
-    (void)user_data;
+    takeover->hooks.ended(takeover->hooks.user_data);
 }
 
-Takeover *takeover_new(GMainContext *context, const TakeoverConfig *config,
+Takeover *takeover_new(GMainContext *context, Relays *relays, const TakeoverConfig *config,
                        const TakeoverHooks *hooks, GError **error)
 {
     g_autoptr(Takeover) takeover = g_new0(Takeover, 1);
 
     takeover->config = *config;
     takeover->hooks = *hooks;
+    takeover->relays = relays;
+    takeover->owner = (RelayOwner){takeover_relay_ended, takeover};
     memset(takeover->fds, -1, sizeof(takeover->fds));
     g_queue_init(&takeover->injected);
     takeover->pending =
@@ -541,12 +552,7 @@ Takeover *takeover_new(GMainContext *context, const TakeoverConfig *config,
     takeover->expiry = timer_new(context, takeover_expire, takeover);
     takeover->mender = mender_new(context, &takeover->hooks);
     takeover->poller = poller_new(context, error);
-    if (takeover->poller == NULL) {
-        return NULL;
-    }
-    takeover->relays = relays_new(context, MAX(config->flows_max / TAKEOVER_PIPES_SHARE, 2),
-                                  takeover_relay_ended, takeover, error);
-    return takeover->relays == NULL ? NULL : g_steal_pointer(&takeover);
+    return takeover->poller == NULL ? NULL : g_steal_pointer(&takeover);
 }
 
 void takeover_free(Takeover *takeover)
@@ -556,7 +562,6 @@ void takeover_free(Takeover *takeover)
     }
     flow_table_free(takeover->pending);
     flow_table_free(takeover->skipped);
-    relays_free(takeover->relays);
     if (takeover->poller != NULL) {
         poller_remove(takeover->poller, &takeover->listener);
     }

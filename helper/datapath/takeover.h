@@ -10,6 +10,7 @@
 
 #include "../message.h"
 #include "frame.h"
+#include "relay.h"
 
 /* The fast path: connect on the host first, then let the guest's own kernel carry the connection. */
 typedef struct Takeover Takeover;
@@ -19,7 +20,7 @@ typedef struct Takeover Takeover;
  * @gateway:     IPv4, IPv6: where ICMP errors come from
  * @outbound:    IPv4, IPv6: source address of host sockets, AF_UNSPEC for the kernel's choice
  * @pending_max: connections at most that wait for the host or the guest; beyond that the oldest is given up
- * @flows_max:   connections at most in all; beyond that libslirp gets them
+ * @flows_max:   connections at most, all relays counted; beyond that libslirp gets them
  */
 typedef struct TakeoverConfig {
     NetAddr gateway[2];
@@ -28,23 +29,30 @@ typedef struct TakeoverConfig {
     unsigned flows_max;
 } TakeoverConfig;
 
+typedef enum TakeoverNote {
+    TAKEOVER_NOTE_LOST,      /* a part of it was destroyed: the parent should know */
+    TAKEOVER_NOTE_UNMATCHED, /* somebody in the guest tries something */
+} TakeoverNote;
+
 /**
  * struct TakeoverHooks - copied
  * @send:   a frame to the guest
  * @nat:    a frame for libslirp after all
  * @repair: the process inside shall put the rules in place again, and make a new listener if @listener
- * @note:   something the parent should know; may come often
+ * @note:   may come often
+ * @ended:  there is one relay less
  */
 typedef struct TakeoverHooks {
     void (*send)(const uint8_t *frame, size_t len, void *user_data);
     void (*nat)(const uint8_t *frame, size_t len, void *user_data);
     void (*repair)(bool listener, void *user_data);
-    void (*note)(const char *what, int errnum, void *user_data);
+    void (*note)(TakeoverNote about, const char *what, void *user_data);
+    void (*ended)(void *user_data);
     void *user_data;
 } TakeoverHooks;
 
-/* NULL with @error set. Does nothing until takeover_equip(). */
-Takeover *takeover_new(GMainContext *context, const TakeoverConfig *config,
+/* @relays: for the joined connections; borrowed. NULL with @error set. Does nothing until takeover_equip(). */
+Takeover *takeover_new(GMainContext *context, Relays *relays, const TakeoverConfig *config,
                        const TakeoverHooks *hooks, GError **error);
 void takeover_free(Takeover *takeover);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Takeover, takeover_free)
@@ -56,7 +64,7 @@ void takeover_equip(Takeover *takeover, const MessageFastPath *message, const in
 /* A SYN without ACK that the gate judged GATE_TCP_SYN. False: it is libslirp's. */
 bool takeover_syn(Takeover *takeover, const uint8_t *frame, size_t len, const FrameView *view);
 
-/* Any other TCP segment. True: it belongs to a connection taken over, and was given back to the guest's kernel. */
+/* Any other TCP segment. True: it belongs to a connection that the guest's kernel carries, and was given back to it. */
 bool takeover_segment(Takeover *takeover, const uint8_t *frame, const FrameView *view);
 
 /* An IP packet of the guest back into its kernel, marked as the fast path's. For flows that others keep. */

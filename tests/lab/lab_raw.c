@@ -314,6 +314,8 @@ LabRaw *lab_raw_start(Lab *lab, const LabRawSetup *setup_or_null, const char *co
 {
     static const LabRawSetup plain;
     const LabRawSetup *setup = setup_or_null != NULL ? setup_or_null : &plain;
+    const char *more = g_getenv("SALLYPORT_LAB_OPTIONS");
+    g_auto(GStrv) options = g_strsplit(more != NULL ? more : "", " ", -1);
     g_autoptr(GPtrArray) argv = g_ptr_array_new_with_free_func(g_free);
     LabRaw *raw = g_new0(LabRaw, 1);
     int ends[PIPES][2], writers[PIPES], in = input_pipe(setup->input);
@@ -322,6 +324,8 @@ LabRaw *lab_raw_start(Lab *lab, const LabRawSetup *setup_or_null, const char *co
     g_ptr_array_add(argv, g_strdup("sallyport"));
     if (!setup->no_report)
         g_ptr_array_add(argv, g_strdup_printf("--report-fd=%d", REPORT_FD));
+    for (size_t i = 0; options[i] != NULL; i++)
+        g_ptr_array_add(argv, g_strdup(options[i]));
     for (size_t i = 0; words[i] != NULL; i++)
         g_ptr_array_add(argv, g_strdup(words[i]));
     g_ptr_array_add(argv, NULL);

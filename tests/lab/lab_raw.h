@@ -25,7 +25,8 @@ typedef struct LabRawSetup {
     size_t fd_count;
 } LabRawSetup;
 
-/* Starts the program in lab_directory() with these words, NULL at the end. @setup may be NULL. */
+/* Starts the program in lab_directory() with these words, NULL at the end; those of SALLYPORT_LAB_OPTIONS come before them. @setup may
+ * be NULL. */
 LabRaw *lab_raw_start(Lab *lab, const LabRawSetup *setup, const char *const *words);
 /* The words of one line, parted at blanks. */
 LabRaw *lab_raw_line(Lab *lab, const LabRawSetup *setup, const char *format, ...)

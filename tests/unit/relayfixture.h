@@ -15,6 +15,7 @@
 typedef struct Fixture {
     GMainContext *context;
     Relays *relays;
+    RelayOwner owner;
     int listener;
     unsigned ends;
     void *last_data;
@@ -58,7 +59,8 @@ static inline void fixture_begin(Fixture *fix, unsigned pipes_max)
     cr_assert_geq(fix->listener, 0);
     cr_assert_eq(bind(fix->listener, (struct sockaddr *)&sa, sizeof(sa)), 0);
     cr_assert_eq(listen(fix->listener, 512), 0);
-    fix->relays = relays_new(fix->context, pipes_max, fixture_on_ended, fix, NULL);
+    fix->owner = (RelayOwner){fixture_on_ended, fix};
+    fix->relays = relays_new(fix->context, 2, pipes_max, NULL);
     cr_assert_not_null(fix->relays);
 }
 
@@ -102,6 +104,15 @@ static inline FlowKey fixture_key(Fixture *fix)
     return flow_key(&lo, fix->next_port++, &lo, 80, 0);
 }
 
+static inline int fixture_join(Fixture *fix, int client, int guest, const FlowKey *key,
+                               int64_t idle_us, void *data)
+{
+    RelayPair pair = {
+        .client = client, .guest = guest, .idle_us = idle_us, .owner = &fix->owner, .data = data};
+
+    return relays_join(fix->relays, &pair, key);
+}
+
 static inline void line_begin(Line *line, Fixture *fix, int64_t idle_us, int buffer)
 {
     int client[2];
@@ -112,7 +123,7 @@ static inline void line_begin(Line *line, Fixture *fix, int64_t idle_us, int buf
     fixture_connect(fix, guest, buffer);
     line->client = client[0];
     line->guest = guest[0];
-    cr_assert_eq(relays_join(fix->relays, client[1], guest[1], &key, idle_us, line), 0);
+    cr_assert_eq(fixture_join(fix, client[1], guest[1], &key, idle_us, line), 0);
 }
 
 static inline void line_end(Line *line)

@@ -50,7 +50,7 @@ Test(relay, bytes_that_came_before_the_join_are_not_missed)
     stream = (Stream){.from = client[0], .to = guest[0], .total = 5, .chunk = 5};
     stream_write(&stream);
     (void)shutdown(client[0], SHUT_WR);
-    cr_assert_eq(relays_join(fix.relays, client[1], guest[1], &key, 0, NULL), 0);
+    cr_assert_eq(fixture_join(&fix, client[1], guest[1], &key, 0, NULL), 0);
     streams_run(&fix, &stream, 1);
     cr_expect_eq(fixture_end_of(&fix, guest[0]), 0);
     (void)close(client[0]);
@@ -280,11 +280,145 @@ Test(relay, join_that_fails_resets_both_and_calls_nobody)
     fixture_begin(&fix, 16);
     key = fixture_key(&fix);
     fixture_connect(&fix, client, 0);
-    cr_expect_eq(relays_join(fix.relays, client[1], file, &key, 0, NULL), -EPERM);
+    cr_expect_eq(fixture_join(&fix, client[1], file, &key, 0, NULL), -EPERM);
     cr_expect_eq(relays_count(fix.relays), 0);
     cr_expect_eq(fix.ends, 0);
     cr_expect_eq(fcntl(file, F_GETFD), -1, "consumed whatever happens");
     cr_expect_eq(fixture_end_of(&fix, client[0]), -ECONNRESET);
     (void)close(client[0]);
     fixture_end(&fix);
+}
+
+/* Nothing comes after it that could wake a relay which took it for the end of what there is. */
+Test(relay, urgent_data_stays_in_its_place_in_the_stream)
+{
+    for (size_t before = 0; before <= 300000; before = before * 10 + 3) {
+        Fixture fix;
+        Line line;
+        Stream stream;
+        char last[4] = "";
+        size_t have = 0;
+        gint64 deadline = g_get_monotonic_time() + 10 * G_USEC_PER_SEC;
+
+        fixture_begin(&fix, 16);
+        line_begin(&line, &fix, 0, 0);
+        stream = (Stream){.from = line.client, .to = line.guest, .total = before, .chunk = 32768};
+        streams_run(&fix, &stream, 1);
+        cr_assert_eq(send(line.client, "ab", 2, MSG_OOB | MSG_NOSIGNAL), 2);
+        cr_assert_eq(send(line.client, "cd", 2, MSG_NOSIGNAL), 2);
+        while (have < 4 && g_get_monotonic_time() < deadline) {
+            ssize_t got = recv(line.guest, last + have, 4 - have, MSG_DONTWAIT);
+
+            have += got > 0 ? (size_t)got : 0;
+            (void)g_main_context_iteration(fix.context, FALSE);
+        }
+        cr_expect_eq(have, 4);
+        cr_expect_arr_eq(last, "abcd", 4);
+        line_end(&line);
+        fixture_end(&fix);
+    }
+}
+
+typedef struct Listed {
+    unsigned count;
+    FlowInfo info; /* of the last */
+} Listed;
+
+static void listed_add(const FlowInfo *info, void *user_data)
+{
+    Listed *listed = user_data;
+
+    listed->count++;
+    listed->info = *info;
+}
+
+Test(relay, a_list_says_bytes_each_way_age_and_state)
+{
+    Fixture fix;
+    Line line;
+    Listed listed = {0};
+    Stream streams[2];
+
+    fixture_begin(&fix, 16);
+    line_begin(&line, &fix, 0, 0);
+    streams[0] = (Stream){.from = line.client, .to = line.guest, .total = 70000, .chunk = 32768};
+    streams[1] = (Stream){.from = line.guest, .to = line.client, .total = 3, .chunk = 3};
+    streams_run(&fix, streams, 2);
+    loop_run_ms(fix.context, 20);
+    relays_list(fix.relays, listed_add, &listed);
+    cr_expect_eq(listed.count, 1);
+    cr_expect_eq(listed.info.bytes_in, 70000);
+    cr_expect_eq(listed.info.bytes_out, 3);
+    cr_expect_geq(listed.info.age_us, 20000);
+    cr_expect_eq(listed.info.state, FLOW_STATE_OPEN);
+    cr_assert_eq(shutdown(line.guest, SHUT_WR), 0);
+    cr_expect_eq(fixture_end_of(&fix, line.client), 0);
+    for (unsigned i = 0; i < 1000 && listed.info.state == FLOW_STATE_OPEN; i++) {
+        g_usleep(1000);
+        relays_list(fix.relays, listed_add, &listed);
+    }
+    cr_expect_eq(listed.info.state, FLOW_STATE_LOCAL_CLOSED);
+    line_end(&line);
+    fixture_end(&fix);
+}
+
+Test(relay, reset_from_here_frees_the_tuple_before_it_returns)
+{
+    Fixture fix;
+    Line line;
+    FlowKey key;
+    char byte;
+
+    fixture_begin(&fix, 16);
+    line_begin(&line, &fix, 0, 0);
+    fix.next_port--;
+    key = fixture_key(&fix);
+    relays_reset(fix.relays, &key);
+    cr_expect_eq(relays_count(fix.relays), 0);
+    cr_expect_eq(fix.ends, 1);
+    cr_expect_eq(recv(line.client, &byte, 1, MSG_DONTWAIT), -1);
+    cr_expect_eq(errno, ECONNRESET);
+    cr_expect_eq(recv(line.guest, &byte, 1, MSG_DONTWAIT), -1);
+    cr_expect_eq(errno, ECONNRESET);
+    relays_reset(fix.relays, &key);
+    cr_expect_eq(fix.ends, 1, "once");
+    line_end(&line);
+    fixture_end(&fix);
+    cr_expect_eq(count_fds(), fix.fds_before);
+}
+
+Test(relay, flows_are_spread_over_the_threads_and_end_in_any_order, .timeout = 60)
+{
+    enum { COUNT = 40, ROUNDS = 30 };
+    Fixture fix;
+
+    fixture_begin(&fix, 16);
+    for (int round = 0; round < ROUNDS; round++) {
+        Line lines[COUNT];
+
+        for (int i = 0; i < COUNT; i++) {
+            line_begin(&lines[i], &fix, 0, 0);
+            cr_assert_eq(send(lines[i].client, "x", 1, MSG_NOSIGNAL), 1);
+        }
+        for (int i = 0; i < COUNT; i++) {
+            if (i % 4 == 0) {
+                FlowKey key;
+
+                fix.next_port -= COUNT - i;
+                key = fixture_key(&fix);
+                fix.next_port += COUNT - i - 1;
+                relays_reset(fix.relays, &key); /* while its worker may be at it */
+                line_end(&lines[i]);
+            } else if (i % 4 == 1) {
+                relay_reset(lines[i].client);
+                (void)close(lines[i].guest);
+            } else {
+                line_end(&lines[i]);
+            }
+        }
+        LOOP_AWAIT(fix.context, fix.ends == (unsigned)(round + 1) * COUNT);
+    }
+    cr_expect_eq(relays_count(fix.relays), 0);
+    fixture_end(&fix);
+    cr_expect_eq(count_fds(), fix.fds_before);
 }

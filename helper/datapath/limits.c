@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * limits.c - who may have how many file descriptors
+ *
+ * Does:     shares what RLIMIT_NOFILE leaves: two fifths to TCP connections (two each), a tenth to their pipes, one fifth to
+ *           published UDP, three tenths to libslirp. A pure function.
+ */
+#include "config.h"
+
+#include "limits.h"
+
+#include <glib.h>
+
+#define LIMITS_PENDING 1024
+#define LIMITS_UDP     4096
+#define LIMITS_PING    256
+#define LIMITS_NAT     16384
+/* fds kept for dns, ping and what is opened for a moment; a quarter of the limit if that is less. */
+#define LIMITS_RESERVE 256
+
+Limits limits_share(const Settings *settings, size_t nofile, size_t used)
+{
+    size_t reserve = MIN(LIMITS_RESERVE, nofile / 4);
+    size_t left = nofile > used + reserve ? nofile - used - reserve : 0;
+    Limits limits = {.room = (unsigned)CLAMP(left / 5, 1, G_MAXINT)};
+
+    limits.flows = settings->max_flows != 0 ? MIN(settings->max_flows, limits.room) : limits.room;
+    limits.pending = settings->max_pending != 0 ? settings->max_pending
+                                                : MIN(LIMITS_PENDING, MAX(limits.flows / 2, 1));
+    limits.pipes = MAX(limits.room / 4, 2);
+    limits.udp = (unsigned)CLAMP(left / 5, 1, LIMITS_UDP);
+    limits.ping = (unsigned)CLAMP(nofile / 16, 1, LIMITS_PING);
+    limits.nat = (unsigned)CLAMP(left * 3 / 10, 2, LIMITS_NAT);
+    return limits;
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * relay_pump.c - two kernel sockets, two directions
+ *
+ * Does:     small data by one recv and one send from a buffer shared by all relays of a thread; a full buffer or a short send
+ *           promotes that direction to splice(2) through a pipe; a drained direction gives the pipe back.
+ * Runs in:  the datapath, on the thread of the relay's worker.
+ * Trusts:   neither side. A slow reader is the writer's backpressure: nothing is read that cannot be passed on, and
+ *           nothing of ours grows. How much the kernel queues for the guest is limited here, as the guest's root sets the
+ *           limits of sockets in its namespace (tcp_wmem).
+ * Limits:   RELAY_BUDGET bytes a direction and turn; RELAY_QUEUE_MAX bytes on the guest's socket, and what one more step moves.
+ *           Without a free pipe a short send leaves at most RELAY_BUFFER bytes, kept in memory until they are passed on.
+ * States:   of one direction, from its source to its sink:
+ *           COPY    nothing held; recv and send              -> SPLICE, ENDING
+ *           SPLICE  a pipe, maybe with bytes                 -> COPY when empty and the source has no more
+ *           ENDING  the source sent FIN; what is held is passed on, then shutdown(SHUT_WR) -> DONE
+ *           DONE    nothing left to do; both DONE ends the relay.
+ *           A side that was reset (FAILED) is read out first, as its peer's data came before its RST; then both
+ *           sockets are reset.
+ * Events:   edge-triggered: readable and writable are remembered until a call says EAGAIN. A read that comes short has emptied
+ *           the socket (epoll(7)), unless FIN, RST or urgent data was announced. A socket is taken to be writable until a send
+ *           fails, and watched for that from then on.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "../fd.h"
+#include "relay_private.h"
+
+#define RELAY_BUDGET ((size_t)1024 * 1024)
+/* At most so much on the guest's socket before it is asked how much is queued there; what it may be then. */
+#define RELAY_ASK_EVERY ((size_t)256 * 1024)
+#define RELAY_QUEUE_MAX (4 * 1024 * 1024)
+/* Of which not sent yet; then the kernel tells when there is room again (tcp(7)). */
+#define RELAY_UNSENT_MAX (2 * 1024 * 1024)
+
+/* ---- what a sink says ---- */
+
+/* The sink took nothing, for errno. One that was reset may still have something to say: it is read out before the end. */
+static int relay_sink_refused(RelayDirection *dir)
+{
+    if (errno == EAGAIN) {
+        dir->sink->writable = false;
+        relay_worker_watch_writing(dir->sink);
+    } else if (errno != EINTR) {
+        dir->sink->failed = true;
+        dir->sink->readable = true;
+    }
+    return 0;
+}
+
+static void relay_sent(RelayDirection *dir, size_t bytes, size_t *moved)
+{
+    *moved += bytes;
+    dir->unasked += bytes;
+    atomic_store_explicit(&dir->bytes,
+                          atomic_load_explicit(&dir->bytes, memory_order_relaxed) + bytes,
+                          memory_order_relaxed);
+}
+
+/* False: the guest's kernel holds too much already, sent or not. */
+static bool relay_sink_has_room(RelayDirection *dir)
+{
+    int queued = 0;
+    int unsent_max = RELAY_UNSENT_MAX;
+
+    if (dir->sink != &dir->sink->relay->guest || dir->unasked < RELAY_ASK_EVERY) {
+        return true;
+    }
+    if (!dir->limited) {
+        dir->limited = true;
+        (void)setsockopt(dir->sink->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_max,
+                         sizeof(unsent_max));
+    }
+    if (ioctl(dir->sink->fd, SIOCOUTQ, &queued) == 0 && queued > RELAY_QUEUE_MAX) {
+        return false;
+    }
+    dir->unasked = 0;
+    return true;
+}
+
+bool relay_is_stalled(const Relay *relay)
+{
+    int queued = 0;
+
+    return ioctl(relay->guest.fd, SIOCOUTQ, &queued) == 0 && queued > RELAY_QUEUE_MAX;
+}
+
+/* ---- steps; -1: the source was reset and is read out, which ends the relay; 0: cannot go on now; 1: did something ---- */
+
+static void relay_direction_clear(RelayWorker *worker, RelayDirection *dir)
+{
+    relay_pipes_put(&worker->pipes, &dir->pipe, dir->held == 0 || dir->spill != NULL);
+    g_clear_pointer(&dir->spill, g_free);
+}
+
+static int relay_drain_spill(RelayDirection *dir, size_t *moved)
+{
+    ssize_t sent =
+        send(dir->sink->fd, dir->spill + dir->spilled, dir->held, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+    if (sent < 0) {
+        return relay_sink_refused(dir);
+    }
+    dir->spilled += (size_t)sent;
+    dir->held -= (size_t)sent;
+    relay_sent(dir, (size_t)sent, moved);
+    if (dir->held == 0) {
+        g_clear_pointer(&dir->spill, g_free);
+    }
+    return 1;
+}
+
+static int relay_drain_pipe(RelayDirection *dir, size_t *moved)
+{
+    ssize_t sent = splice(dir->pipe.read_fd, NULL, dir->sink->fd, NULL, dir->held,
+                          SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+
+    if (sent < 0) {
+        return relay_sink_refused(dir);
+    }
+    dir->held -= (size_t)sent;
+    relay_sent(dir, (size_t)sent, moved);
+    return 1;
+}
+
+/* Fills the empty pipe from the source. */
+static int relay_fill_pipe(RelayWorker *worker, RelayDirection *dir)
+{
+    ssize_t got = splice(dir->source->fd, NULL, dir->pipe.write_fd, NULL, RELAY_BUDGET,
+                         SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+
+    if (got < 0) {
+        if (errno != EAGAIN) {
+            return errno == EINTR ? 0 : -1;
+        }
+        /* The pipe is empty, so the source has nothing, or stands at urgent data, where splice(2) stops and recv(2) goes on:
+         * back to copying, which tells. */
+        relay_pipes_put(&worker->pipes, &dir->pipe, true);
+        dir->source->readable = dir->source->more;
+        return 1;
+    }
+    if (got == 0 && dir->source->failed) {
+        return -1;
+    }
+    dir->ending = got == 0;
+    dir->held = (size_t)got;
+    return 1;
+}
+
+/* What a short send left, at most RELAY_BUFFER bytes of the shared buffer. */
+static void relay_hold(RelayWorker *worker, RelayDirection *dir, const uint8_t *data, size_t len)
+{
+    if (relay_pipes_get(&worker->pipes, &dir->pipe)) {
+        if (write(dir->pipe.write_fd, data, len) == (ssize_t)len) {
+            dir->held = len;
+            return;
+        }
+        relay_pipes_put(&worker->pipes, &dir->pipe, false); /* it took a part, or nothing */
+    }
+    dir->spill = g_memdup2(data, len);
+    dir->spilled = 0;
+    dir->held = len;
+}
+
+static int relay_copy(RelayWorker *worker, RelayDirection *dir, size_t *moved)
+{
+    RelaySide *source = dir->source;
+    ssize_t got = recv(source->fd, worker->buffer, RELAY_BUFFER, MSG_DONTWAIT);
+    ssize_t sent;
+
+    if (got < 0) {
+        source->readable = errno != EAGAIN;
+        source->more &= errno != EAGAIN;
+        return errno == EAGAIN || errno == EINTR ? 0 : -1;
+    }
+    if (got == 0 && source->failed) {
+        return -1; /* a RST whose errno somebody else has fetched */
+    }
+    if (got == 0) {
+        dir->ending = true;
+        return 1;
+    }
+    source->readable = source->more || (size_t)got == RELAY_BUFFER;
+    sent = send(dir->sink->fd, worker->buffer, (size_t)got, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0) {
+        (void)relay_sink_refused(dir);
+        sent = 0;
+    }
+    relay_sent(dir, (size_t)sent, moved);
+    if (dir->sink->failed) {
+        return 0;
+    }
+    if (sent < got) {
+        relay_hold(worker, dir, worker->buffer + sent, (size_t)(got - sent));
+    } else if ((size_t)got == RELAY_BUFFER) {
+        (void)relay_pipes_get(&worker->pipes,
+                              &dir->pipe); /* bulk; without a pipe copying goes on */
+    }
+    return 1;
+}
+
+/* One step of one direction. */
+static int relay_step(RelayWorker *worker, RelayDirection *dir, size_t *moved)
+{
+    /* Nobody is left to read what this direction carries. */
+    if (dir->sink->failed || dir->done) {
+        return dir->source->failed ? -1 : 0;
+    }
+    if (dir->held > 0) {
+        if (!dir->sink->writable) {
+            return 0;
+        }
+        return dir->spill != NULL ? relay_drain_spill(dir, moved) : relay_drain_pipe(dir, moved);
+    }
+    if (dir->ending) {
+        dir->done = true;
+        relay_direction_clear(worker, dir);
+        /* ENOTCONN: the sink was reset meanwhile; its own event tells. */
+        (void)shutdown(dir->sink->fd, SHUT_WR);
+        return 0;
+    }
+    /* Nothing is read that could not be passed on: the source's window is the backpressure. */
+    if (!dir->source->readable || !dir->sink->writable) {
+        return 0;
+    }
+    if (!relay_sink_has_room(dir)) {
+        relay_worker_wait(dir->sink->relay, RELAY_WAIT_QUEUE);
+        return 0;
+    }
+    return dir->pipe.read_fd >= 0 ? relay_fill_pipe(worker, dir) : relay_copy(worker, dir, moved);
+}
+
+/* ---- a relay ---- */
+
+/* False if the relay has ended. */
+static bool relay_pump_direction(Relay *relay, RelayDirection *dir)
+{
+    size_t moved = 0;
+    int went;
+
+    do {
+        went = relay_step(relay->worker, dir, &moved);
+    } while (went > 0 && moved < RELAY_BUDGET);
+    if (went < 0) {
+        relay_direction_clear(relay->worker, &relay->in);
+        relay_direction_clear(relay->worker, &relay->out);
+        relay_worker_end(relay, true);
+        return false;
+    }
+    if (went > 0) {
+        relay_worker_wait(relay, RELAY_WAIT_TURN);
+    }
+    return true;
+}
+
+static FlowState relay_state(const Relay *relay)
+{
+    if (relay->in.done) {
+        return FLOW_STATE_REMOTE_CLOSED;
+    }
+    return relay->out.done ? FLOW_STATE_LOCAL_CLOSED : FLOW_STATE_OPEN;
+}
+
+void relay_pump(Relay *relay)
+{
+    bool aborted = atomic_load(&relay->aborted);
+
+    if (aborted) {
+        relay_direction_clear(relay->worker, &relay->in);
+        relay_direction_clear(relay->worker, &relay->out);
+        relay_worker_end(relay, true);
+        return;
+    }
+    if (!relay_pump_direction(relay, &relay->in) || !relay_pump_direction(relay, &relay->out)) {
+        return;
+    }
+    /* That sending to the client failed has only now come out: what it sent before is to be read. */
+    if (relay->client.failed && !relay_pump_direction(relay, &relay->in)) {
+        return;
+    }
+    if (relay->in.done && relay->out.done) {
+        relay_worker_end(relay, false);
+        return;
+    }
+    atomic_store_explicit(&relay->state, relay_state(relay), memory_order_relaxed);
+    atomic_store_explicit(&relay->seen_us, g_get_monotonic_time(), memory_order_relaxed);
+}
+
+void relay_event(RelaySide *side, uint32_t events)
+{
+    side->failed |= (events & EPOLLERR) != 0;
+    side->more |= (events & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+    side->readable |= (events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+    side->writable |= (events & (EPOLLOUT | EPOLLHUP)) != 0;
+    relay_pump(side->relay);
+}
