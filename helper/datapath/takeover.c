@@ -396,6 +396,18 @@ static bool takeover_fit(const Takeover *takeover, const FrameView *view)
              (IN6_IS_ADDR_LINKLOCAL(&view->dst.v6) || IN6_IS_ADDR_LINKLOCAL(&view->src.v6)));
 }
 
+/* Is the address one of the guest's own namespace? Forwarded traffic of a bridge inside is not, and could not be answered there.
+ * bind(2) tells, as often as it is asked (net/ipv4/raw.c: raw_bind(), net/ipv6/raw.c: rawv6_bind()); the socket sends whole
+ * packets, so its own address means nothing. */
+static bool takeover_is_local(const Takeover *takeover, const NetAddr *addr)
+{
+    struct sockaddr_storage sa;
+    socklen_t len = netaddr_to_sockaddr(addr, 0, &sa);
+    int fd = takeover->fds[FAST_PATH_INJECT4 + (addr->family == AF_INET6)];
+
+    return bind(fd, (const struct sockaddr *)&sa, len) == 0;
+}
+
 static void pending_hold(Pending *pending, const uint8_t *frame, const FrameView *view)
 {
     pending->isn = view->seq;
@@ -462,7 +474,8 @@ bool takeover_syn(Takeover *takeover, const uint8_t *frame, size_t len, const Fr
     if (!mender_sound(takeover->mender) || !takeover_fit(takeover, view) ||
         relays_count(takeover->relays) + flow_table_count(takeover->pending) >=
             takeover->config.flows_max ||
-        flow_table_lookup(takeover->skipped, &skipped) != NULL) {
+        flow_table_lookup(takeover->skipped, &skipped) != NULL ||
+        !takeover_is_local(takeover, &view->src)) {
         return false;
     }
     pending = g_new0(Pending, 1);
