@@ -179,15 +179,9 @@ static bool inside_prepare(Inside *inside, GError **error)
     /* For rules and transparent sockets; and to bind them to a client's port below 1024. */
     static const cap_value_t kept[] = {CAP_NET_ADMIN, CAP_NET_RAW, CAP_NET_BIND_SERVICE};
     MessageFastPathState state = {.type = MESSAGE_INSIDE_FAST_PATH};
-    bool wanted = inside->guest->fast_path != FAST_PATH_OFF;
-    /* A millisecond that another core has to spare. The thread is gone before capabilities are dropped. */
-    GThread *preload = wanted ? g_thread_try_new("preload", rules_preload, NULL, NULL) : NULL;
     g_autoptr(Tap) tap = tap_new(inside->guest, error);
     int failed;
 
-    if (preload != NULL) {
-        (void)g_thread_join(preload);
-    }
     if (tap == NULL || !inside_pass_tap(inside, tap, error) ||
         !inside_make_fast_path(inside, tap, &state, error) ||
         !process_keep_capabilities(kept, inside->rules != NULL ? G_N_ELEMENTS(kept) : 0, error)) {
