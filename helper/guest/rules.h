@@ -37,7 +37,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Rules, rules_free)
  */
 bool rules_load(Rules *rules, uint16_t port, GError **error);
 
-/* Is the table in place, as far as we know? */
+/* Has the table been put in place? */
 bool rules_loaded(const Rules *rules);
 
 #endif
