@@ -473,6 +473,21 @@ LAB_TEST(source, without_nf_tables_tcp_servers_see_the_true_client)
     lab_transfer(client, server, 8 << 20, 8 << 20, 0);
 }
 
+LAB_TEST(source, without_nf_tables_udp_servers_see_the_true_client)
+{
+    int four = lab_udp(lab, LAB_GUEST, "0.0.0.0", 5000), six = lab_udp(lab, LAB_GUEST, "::", 5000);
+    int client;
+
+    (void)without_table(lab, "-p 5353:5000/udp");
+    client = lab_udp_connected(lab, LAB_FAR, LAB_HOST_V4, 5353);
+    datagram(client, four, name_of(client));
+    datagram(client, four, name_of(client));
+    client = lab_udp_connected(lab, LAB_FAR, LAB_HOST_V6, 5353);
+    datagram(client, six, name_of(client));
+    datagram(client, six, name_of(client));
+    datagram(lab_udp_connected(lab, LAB_RUNTIME, "127.0.0.1", 5353), four, NULL);
+}
+
 LAB_TEST(source, without_nf_tables_a_required_fast_path_is_an_error)
 {
     const LabCause cause = {
