@@ -244,7 +244,7 @@ LAB_TEST(takeover, leftovers_of_a_kernel_without_owners_are_replaced_and_nothing
     helper = fast_helper(lab);
     is_fast(lab);
     within = guest_says(lab, look);
-    LAB_CHECK(strstr(within, "chain old") == NULL && strstr(within, "flags owner") != NULL, "%s",
+    LAB_CHECK(strstr(within, "chain old") == NULL && strstr(within, "tproxy") != NULL, "%s",
               within);
     route = guest_says(lab, routes);
     LAB_CHECK(strstr(route, "dev lo") == NULL, "%s", route);
