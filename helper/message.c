@@ -141,7 +141,8 @@ static bool message_well_formed(const Message *message, size_t size, size_t fd_c
         return memchr(message->fast_path_state.why, '\0', MESSAGE_WHY_MAX) != NULL;
     }
     if (message->type == MESSAGE_FAST_PATH) {
-        return fds_lost || fd_count <= 1 || fd_count == FAST_PATH_FDS;
+        return fds_lost || fd_count <= 1 || fd_count == FAST_PATH_INBOUND_FDS ||
+               fd_count == FAST_PATH_FDS;
     }
     if (message->type == MESSAGE_LISTEN) {
         return fds_lost || message->listen.count == fd_count;

@@ -35,7 +35,7 @@ typedef enum MessageType {
     MESSAGE_TAP_GONE,       /* datapath -> supervisor: the interface was deleted */
     MESSAGE_SOCKET_REQUEST, /* datapath -> inside: a connected socket in the guest's netns, please */
     MESSAGE_SOCKET_REPLY,   /* inside -> datapath: 1 fd, or none and an errno */
-    MESSAGE_FAST_PATH,      /* inside -> datapath: what takeover works with; 5 fds, 1 or none */
+    MESSAGE_FAST_PATH,      /* inside -> datapath: what takeover works with; 5 fds, 2, 1 or none */
     MESSAGE_REPAIR,         /* datapath -> inside: rules or listener are gone, make them again */
     MESSAGE_TYPE_COUNT
 } MessageType;
@@ -50,10 +50,12 @@ typedef struct MessageLink {
     char ifname[IFNAMSIZ];
 } MessageLink;
 
-/* @why: it is off, NUL-terminated. */
+/* @inbound: sockets in the guest can show a client's own address; so it is with @on, and may be without. @why: it is off,
+ * NUL-terminated. */
 typedef struct MessageFastPathState {
     uint32_t type;
     bool on;
+    bool inbound;
     char why[MESSAGE_WHY_MAX];
 } MessageFastPathState;
 
@@ -156,16 +158,19 @@ typedef struct MessageSocketReply {
 
 /* The order of the fds of a MESSAGE_FAST_PATH at start. */
 typedef enum MessageFastPathFd {
+    FAST_PATH_RETURN4, /* raw, for later packets of a flow (mark M) */
+    FAST_PATH_RETURN6,
     FAST_PATH_LISTENER,
     FAST_PATH_INJECT4, /* raw, for re-injected SYNs (mark M2) */
     FAST_PATH_INJECT6,
-    FAST_PATH_RETURN4, /* raw, for later segments of a flow (mark M) */
-    FAST_PATH_RETURN6,
-    FAST_PATH_FDS
+    FAST_PATH_FDS,
+    FAST_PATH_INBOUND_FDS =
+        FAST_PATH_LISTENER /* that many come without the table: nothing is taken over */
 } MessageFastPathFd;
 
 /**
- * struct MessageFastPath - at start all fds; later the answer to a MESSAGE_REPAIR: a new listener or, for rules, no fd
+ * struct MessageFastPath - at start all fds, or those for inbound flows alone; later the answer to a MESSAGE_REPAIR: a new
+ *                          listener or, for rules, no fd
  * @errnum: the repair failed
  * @hop_limit: with which packets of the guest's own leave: IPv4, IPv6
  */

@@ -55,7 +55,7 @@ typedef struct Batch {
 struct Publisher {
     GPtrArray *maps; /* PublishedMap */
     const GuestSettings *guest;
-    bool fast_path;
+    bool shows_source;
     int sock;
     Report *report;
     PublisherDoneFunc done;
@@ -437,7 +437,7 @@ static const char *publisher_exposure(const PortMap *map, const NetAddr *addr)
     return netaddr_is_any(addr) && map->ifname[0] == '\0' ? "all" : "interface";
 }
 
-/* Without the fast path's rules inside makes sockets of the guest's own address. A loopback listener has loopback clients, whose
+/* Without the fast path's routing inside makes sockets of the guest's own address. A loopback listener has loopback clients, whose
  * address means the guest itself there. */
 static const char *publisher_source_word(const Publisher *publisher, const PortMap *map,
                                          const NetAddr *addr)
@@ -445,10 +445,9 @@ static const char *publisher_source_word(const Publisher *publisher, const PortM
     static const char *const words[] = {[MESSAGE_SOURCE_GUEST] = "guest",
                                         [MESSAGE_SOURCE_GATEWAY] = "gateway",
                                         [MESSAGE_SOURCE_CLIENT] = "client"};
-
     MessageSource source = publisher_source(publisher, map);
 
-    if (!publisher->fast_path) {
+    if (!publisher->shows_source) {
         return "guest";
     }
     return words[source == MESSAGE_SOURCE_CLIENT && netaddr_is_loopback(addr)
@@ -517,9 +516,9 @@ static void publisher_report_slot(const Publisher *publisher, const PublishedMap
     }
 }
 
-unsigned publisher_report(Publisher *publisher, bool fast_path)
+unsigned publisher_report(Publisher *publisher, bool shows_source)
 {
-    publisher->fast_path = fast_path;
+    publisher->shows_source = shows_source;
     for (guint i = 0; i < publisher->maps->len; i++) {
         const PublishedMap *published = g_ptr_array_index(publisher->maps, i);
 

@@ -40,7 +40,8 @@ void publisher_answer(Publisher *publisher, const MessageListening *answer);
 bool publisher_finished(const Publisher *publisher);
 bool publisher_failed(const Publisher *publisher);
 
-/* One "published" record per map, protocol and family; @fast_path: it is on. Returns how many maps there are. */
-unsigned publisher_report(Publisher *publisher, bool fast_path);
+/* One "published" record per map, protocol and family; @shows_source: servers in the guest can see another address than the
+ * guest's own. Returns how many maps there are. */
+unsigned publisher_report(Publisher *publisher, bool shows_source);
 
 #endif

@@ -38,9 +38,11 @@ json_t *record_ready(const Settings *settings, const MessageLink *link,
     json_t *fast = json_pack("{s:b}", "on", fast_path->on);
     json_t *locked = json_pack("[s,s]", "no-new-privs", "not-dumpable");
 
-    if (!fast_path->on) {
-        /* With it the process inside keeps three, over the guest's network alone. */
+    if (!fast_path->inbound) {
+        /* Else the process inside keeps three, over the guest's network alone. */
         (void)json_array_append_new(locked, json_string("no-capabilities"));
+    }
+    if (!fast_path->on) {
         (void)json_object_set_new(fast, "why", json_string(fast_path->why));
     }
     return json_pack("{s:i,s:s,s:o,s:o,s:o,s:i,s:s,s:s,s:i,s:o,s:o}", "pid", (int)getpid(),

@@ -288,7 +288,7 @@ static void supervisor_ready(Supervisor *sv)
         supervisor_fail_start(sv);
         return;
     }
-    published = publisher_report(sv->publisher, sv->fast_path.on);
+    published = publisher_report(sv->publisher, sv->fast_path.inbound);
     if (report_overflowed(sv->report)) {
         error = fault_new(FAULT_REPORT, ENOBUFS,
                           "--report-fd: the reader does not read; records were lost");

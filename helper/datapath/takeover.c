@@ -522,6 +522,11 @@ bool takeover_segment(Takeover *takeover, const uint8_t *frame, const FrameView 
 void takeover_equip(Takeover *takeover, const MessageFastPath *message, const int *take_fds,
                     size_t count)
 {
+    if (count == FAST_PATH_INBOUND_FDS && takeover->fds[FAST_PATH_RETURN4] < 0) {
+        /* No table: nothing is taken over, and there is nothing to mend. takeover_return() works. */
+        memcpy(takeover->fds, take_fds, count * sizeof(*take_fds));
+        return;
+    }
     if (count == FAST_PATH_FDS && takeover->fds[FAST_PATH_LISTENER] < 0) {
         memcpy(takeover->fds, take_fds, sizeof(takeover->fds));
         memcpy(takeover->hop_limit, message->hop_limit, sizeof(takeover->hop_limit));

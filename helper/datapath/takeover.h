@@ -57,7 +57,7 @@ Takeover *takeover_new(GMainContext *context, Relays *relays, const TakeoverConf
 void takeover_free(Takeover *takeover);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Takeover, takeover_free)
 
-/* Takes the fds of a MESSAGE_FAST_PATH: all of them, or what a repair brought. */
+/* Takes the fds of a MESSAGE_FAST_PATH: all of them, those that takeover_return() needs, or what a repair brought. */
 void takeover_equip(Takeover *takeover, const MessageFastPath *message, const int *take_fds,
                     size_t count);
 

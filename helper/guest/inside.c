@@ -43,7 +43,7 @@ typedef struct Inside {
     int datapath;
     int netns;
     int userns;   /* -1: our own */
-    Rules *rules; /* NULL: no fast path */
+    Rules *rules; /* NULL: no fast path; not loaded: for inbound flows alone */
     uint16_t listener_port;
     int64_t repaired_us;
 } Inside;
@@ -87,33 +87,52 @@ static uint8_t inside_hop_limit(const char *path)
     return (uint8_t)value;
 }
 
-/* Listener, table and raw sockets, and all of it to the datapath. */
-static bool inside_open_fast_path(Inside *inside, GError **error)
+/* A negative one among fds[@from] to fds[@to - 1] is an errno. */
+static bool inside_sockets_stand(const int *fds, unsigned from, unsigned to, GError **error)
+{
+    for (unsigned i = from; i < to; i++) {
+        if (fds[i] < 0) {
+            fault_set(error, FAULT_FAST_PATH, -fds[i], "transparent sockets in the guest: %s",
+                      g_strerror(-fds[i]));
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What takes connections over: the table, and sockets it leads to. */
+static bool inside_open_outbound(Inside *inside, int *ret_fds, GError **error)
+{
+    ret_fds[FAST_PATH_LISTENER] = transparent_listener(&inside->listener_port);
+    ret_fds[FAST_PATH_INJECT4] = transparent_raw(AF_INET, RULES_MARK_INJECT);
+    ret_fds[FAST_PATH_INJECT6] = transparent_raw(AF_INET6, RULES_MARK_INJECT);
+    return inside_sockets_stand(ret_fds, FAST_PATH_INBOUND_FDS, FAST_PATH_FDS, error) &&
+           rules_load(inside->rules, inside->listener_port, error);
+}
+
+/* Sockets and table, and all of it to the datapath. What shows clients' addresses needs the policy routing alone, so that it
+ * is there on kernels without nf_tables too. @error is set unless both are. */
+static void inside_open_fast_path(Inside *inside, MessageFastPathState *ret, GError **error)
 {
     g_autofree char *path6 =
         g_strdup_printf("/proc/sys/net/ipv6/conf/%s/hop_limit", inside->guest->ifname);
     MessageFastPath message = {.type = MESSAGE_FAST_PATH};
     int fds[FAST_PATH_FDS] = {-1, -1, -1, -1, -1};
-    int failed = 0;
+    int failed;
 
     message.hop_limit[0] = inside_hop_limit("/proc/sys/net/ipv4/ip_default_ttl");
     message.hop_limit[1] = inside_hop_limit(path6);
-    fds[FAST_PATH_LISTENER] = transparent_listener(&inside->listener_port);
-    fds[FAST_PATH_INJECT4] = transparent_raw(AF_INET, RULES_MARK_INJECT);
-    fds[FAST_PATH_INJECT6] = transparent_raw(AF_INET6, RULES_MARK_INJECT);
     fds[FAST_PATH_RETURN4] = transparent_raw(AF_INET, RULES_MARK);
     fds[FAST_PATH_RETURN6] = transparent_raw(AF_INET6, RULES_MARK);
-    for (unsigned i = 0; i < FAST_PATH_FDS; i++) {
-        failed = fds[i] < 0 && failed == 0 ? -fds[i] : failed;
-    }
-    if (failed != 0) {
-        fault_set(error, FAULT_FAST_PATH, failed, "transparent sockets in the guest: %s",
-                  g_strerror(failed));
-    } else if (!rules_load(inside->rules, inside->listener_port, error)) {
-        failed = EOPNOTSUPP;
-    } else {
-        failed = -message_send(inside->datapath, &message, fds, FAST_PATH_FDS);
+    if (inside_sockets_stand(fds, 0, FAST_PATH_INBOUND_FDS, error)) {
+        ret->on = inside_open_outbound(inside, fds, error);
+        ret->inbound = true;
+        failed = -message_send(inside->datapath, &message, fds,
+                               ret->on ? FAST_PATH_FDS : FAST_PATH_INBOUND_FDS);
         if (failed != 0) {
+            ret->on = false;
+            ret->inbound = false;
+            g_clear_error(error);
             fault_set(error, FAULT_FAST_PATH, failed, "passing the fast path on: %s",
                       g_strerror(failed));
         }
@@ -121,7 +140,6 @@ static bool inside_open_fast_path(Inside *inside, GError **error)
     for (unsigned i = 0; i < FAST_PATH_FDS; i++) {
         fd_close(fds[i] < 0 ? -1 : fds[i]);
     }
-    return failed == 0;
 }
 
 /* False with @error set only if it is required. Otherwise one record says what is missing. */
@@ -135,11 +153,15 @@ static bool inside_make_fast_path(Inside *inside, const Tap *tap, MessageFastPat
         return true;
     }
     inside->rules = rules_new(inside->guest->ifname, tap->ifindex, tap->ipv6, &missing);
-    ret->on = inside->rules != NULL && inside_open_fast_path(inside, &missing);
+    if (inside->rules != NULL) {
+        inside_open_fast_path(inside, ret, &missing);
+    }
     if (ret->on) {
         return true;
     }
-    g_clear_pointer(&inside->rules, rules_free);
+    if (!ret->inbound || inside->guest->fast_path == FAST_PATH_REQUIRE) {
+        g_clear_pointer(&inside->rules, rules_free);
+    }
     g_strlcpy(ret->why, missing->message, sizeof(ret->why));
     if (inside->guest->fast_path == FAST_PATH_REQUIRE) {
         g_prefix_error(&missing, "--fast-path require: ");
@@ -179,15 +201,9 @@ static bool inside_prepare(Inside *inside, GError **error)
     /* For rules and transparent sockets; and to bind them to a client's port below 1024. */
     static const cap_value_t kept[] = {CAP_NET_ADMIN, CAP_NET_RAW, CAP_NET_BIND_SERVICE};
     MessageFastPathState state = {.type = MESSAGE_INSIDE_FAST_PATH};
-    bool wanted = inside->guest->fast_path != FAST_PATH_OFF;
-    /* A millisecond that another core has to spare. The thread is gone before capabilities are dropped. */
-    GThread *preload = wanted ? g_thread_try_new("preload", rules_preload, NULL, NULL) : NULL;
     g_autoptr(Tap) tap = tap_new(inside->guest, error);
     int failed;
 
-    if (preload != NULL) {
-        (void)g_thread_join(preload);
-    }
     if (tap == NULL || !inside_pass_tap(inside, tap, error) ||
         !inside_make_fast_path(inside, tap, &state, error) ||
         !process_keep_capabilities(kept, inside->rules != NULL ? G_N_ELEMENTS(kept) : 0, error)) {
@@ -208,11 +224,12 @@ static bool inside_repair(Inside *inside, const MessageRepair *request)
     MessageFastPath answer = {.type = MESSAGE_FAST_PATH};
     g_autoptr(GError) error = NULL;
     int64_t now = g_get_monotonic_time();
+    bool loaded = inside->rules != NULL && rules_loaded(inside->rules);
     uint16_t port = inside->listener_port;
     FD_AUTO fd = -1;
 
-    if (inside->rules == NULL || now - inside->repaired_us < INSIDE_REPAIR_US) {
-        answer.errnum = inside->rules == NULL ? EOPNOTSUPP : EBUSY;
+    if (!loaded || now - inside->repaired_us < INSIDE_REPAIR_US) {
+        answer.errnum = loaded ? EBUSY : EOPNOTSUPP;
         return message_send(inside->datapath, &answer, NULL, 0) == 0;
     }
     inside->repaired_us = now;

@@ -165,7 +165,8 @@ int rtnl_default_route_add(Rtnl *rtnl, unsigned ifindex, const NetAddr *gateway)
     return rtnl_talk(rtnl, header);
 }
 
-int rtnl_mark_rule(Rtnl *rtnl, sa_family_t family, uint32_t mark, uint32_t table, bool there)
+int rtnl_mark_rule(Rtnl *rtnl, sa_family_t family, uint32_t mark, uint32_t table, bool there,
+                   bool *ret_was_there)
 {
     struct nlmsghdr *header =
         rtnl_begin(rtnl, there ? RTM_NEWRULE : RTM_DELRULE, there ? NLM_F_CREATE | NLM_F_EXCL : 0);
@@ -179,6 +180,9 @@ int rtnl_mark_rule(Rtnl *rtnl, sa_family_t family, uint32_t mark, uint32_t table
     mnl_attr_put_u32(header, FRA_FWMASK, UINT32_MAX);
     mnl_attr_put_u32(header, FRA_TABLE, table);
     error = rtnl_talk(rtnl, header);
+    if (there && error == -EEXIST && ret_was_there != NULL) {
+        *ret_was_there = true;
+    }
     return error == (there ? -EEXIST : -ENOENT) ? 0 : error;
 }
 

@@ -33,8 +33,10 @@ int rtnl_default_route_add(Rtnl *rtnl, unsigned ifindex, const NetAddr *gateway)
 /*
  * Policy routing of the fast path, one family: the rule "fwmark @mark looks up @table", and in that table the route that
  * makes every address local on an interface. What is there already is no error, and neither is what is gone.
+ * @ret_was_there (optional) becomes true if the rule was there already, else it is left alone.
  */
-int rtnl_mark_rule(Rtnl *rtnl, sa_family_t family, uint32_t mark, uint32_t table, bool there);
+int rtnl_mark_rule(Rtnl *rtnl, sa_family_t family, uint32_t mark, uint32_t table, bool there,
+                   bool *ret_was_there);
 int rtnl_local_route(Rtnl *rtnl, sa_family_t family, unsigned ifindex, uint32_t table, bool there);
 
 /**

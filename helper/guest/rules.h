@@ -25,8 +25,6 @@ typedef struct Rules Rules;
  * Return: new, or NULL with @error set (FAULT_FAST_PATH; EADDRINUSE: another helper lives here)
  */
 Rules *rules_new(const char *ifname, unsigned ifindex, bool ipv6, GError **error);
-/* A GThreadFunc that opens libnftables(3) beforehand, so that rules_load() finds it open. What it returns is not needed. */
-void *rules_preload(void *unused);
 /* Undoes all of it. */
 void rules_free(Rules *rules);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Rules, rules_free)
@@ -39,7 +37,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Rules, rules_free)
  */
 bool rules_load(Rules *rules, uint16_t port, GError **error);
 
-/* Is the table in place, as far as we know? */
+/* Has the table been put in place? */
 bool rules_loaded(const Rules *rules);
 
 #endif

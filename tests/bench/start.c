@@ -5,8 +5,8 @@
  * Does:     for each of 20 rounds, one after the other and in alternating order: makes a fresh guest (user and network
  *           namespace), starts a helper for it, and takes the time from just before fork() until the first helper said it is
  *           ready. Prints the median and quartiles of both helpers and of the ratio within each round.
- * Measures: "sallyport --report-fd N PID" until the record "ready"; "slirp4netns -c -6 --mtu=65520 -r N PID tap0"
- *           until its byte. Never slirp4netns's --enable-sandbox.
+ * Measures: "sallyport --report-fd N [OPTION]... PID" until the record "ready", with the options that follow the program on
+ *           the command line; "slirp4netns -c -6 --mtu=65520 -r N PID tap0" until its byte. Never its --enable-sandbox.
  * Runs in:  a network namespace of its own, so that neither helper works in the machine's; as root as root; as an ordinary
  *           user without a capability over that namespace. Both helpers run alike.
  * Output:   text on stdout; exit status 1 if something failed or --at-most was exceeded.
@@ -36,12 +36,14 @@
 #define ROUNDS_MAX       1000
 #define READY_TIMEOUT_MS 10000
 #define REPORT_MAX       65536
+#define OPTIONS_MAX      32
 
 /* One helper under test. */
 typedef struct Contender {
     const char *label;
     const char *program;
-    bool records; /* says ready by a record, not by a byte */
+    bool records;   /* says ready by a record, not by a byte */
+    char **options; /* more of them, NULL-terminated */
     double times_ms[ROUNDS_MAX];
 } Contender;
 
@@ -141,6 +143,8 @@ __attribute__((noreturn)) static void helper_exec(const Contender *contender, pi
 {
     char pid_text[16];
     char fd_text[16];
+    const char *words[OPTIONS_MAX + 5] = {contender->program, "--report-fd", fd_text};
+    size_t count = 3;
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
     snprintf(pid_text, sizeof pid_text, "%d", (int)guest);
@@ -148,8 +152,10 @@ __attribute__((noreturn)) static void helper_exec(const Contender *contender, pi
     if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || fcntl(fd, F_SETFD, 0) < 0)
         _exit(126);
     if (contender->records) {
-        execlp(contender->program, contender->program, "--report-fd", fd_text, pid_text,
-               (char *)NULL);
+        for (char **option = contender->options; *option != NULL && count < OPTIONS_MAX; option++)
+            words[count++] = *option;
+        words[count] = pid_text;
+        execvp(contender->program, (char **)(uintptr_t)words);
     } else {
         dup2(null, 2);
         execlp(contender->program, contender->program, "-c", "-6", "--mtu=65520", "-r", fd_text,
@@ -294,7 +300,8 @@ int main(int argc, char **argv)
     double ratio;
     int option;
 
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    /* "+": what follows the program is the program's. */
+    while ((option = getopt_long(argc, argv, "+", options, NULL)) != -1) {
         if (option == 'r')
             rounds = (size_t)parse_number("rounds", optarg, ROUNDS_MAX);
         else if (option == 'a')
@@ -302,9 +309,11 @@ int main(int argc, char **argv)
         else if (option == 'g')
             theirs.program = optarg;
         else
-            die("usage: start [--rounds N] [--at-most RATIO] [--against SLIRP4NETNS] [SALLYPORT]");
+            die("usage: start [--rounds N] [--at-most RATIO] [--against SLIRP4NETNS] "
+                "[SALLYPORT [OPTION]...]");
     }
-    ours.program = optind < argc ? argv[optind] : "./sallyport";
+    ours.program = optind < argc ? argv[optind++] : "./sallyport";
+    ours.options = argv + optind;
     if (rounds < 1)
         die("--rounds: at least one");
 

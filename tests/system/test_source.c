@@ -6,15 +6,21 @@
 
 #include <errno.h>
 #include <glib.h>
+#include <linux/filter.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <linux/netlink.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lab_helper.h"
+#include "lab_raw.h"
 #include "lab_test.h"
 
 /* All helpers of this program, unless the caller's environment says otherwise; a later option of a test's own wins. */
@@ -383,4 +389,129 @@ LAB_TEST(source, udp_replies_survive_a_flush_of_conntrack)
                   1);
     LAB_ASSERT_EQ(lab_recv_datagram(client, &byte, 1, NULL, LAB_MS(LAB_WAIT_MS)), 1);
     LAB_ASSERT_EQ(byte, 'z');
+}
+
+/* ---- a kernel without nf_tables ---- */
+
+/* For this process and the helpers it starts socket(2) refuses the netlink of netfilter, as such a kernel does. */
+static void without_nf_tables(void)
+{
+#define LOAD(member)        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, member))
+#define UNLESS(value, skip) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, skip)
+    static struct sock_filter filter[] = {
+        LOAD(nr),
+        UNLESS(SYS_socket, 5),
+        LOAD(args[0]), /* the low half, on machines where that comes first */
+        UNLESS(AF_NETLINK, 3),
+        LOAD(args[2]),
+        UNLESS(NETLINK_NETFILTER, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPROTONOSUPPORT),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+#undef LOAD
+#undef UNLESS
+    static const struct sock_fprog program = {G_N_ELEMENTS(filter), filter};
+
+    LAB_ASSERT_CALL(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    LAB_ASSERT_CALL(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
+    LAB_ASSERT_EQ(socket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER), -1);
+    LAB_ASSERT_EQ(errno, EPROTONOSUPPORT);
+}
+
+static LabHelper *without_table(Lab *lab, const char *spec)
+{
+    without_nf_tables();
+    return lab_helper(lab, "--fast-path=auto", spec, NULL);
+}
+
+LAB_TEST(source, without_nf_tables_records_say_what_is_missing_and_what_is_not)
+{
+    LabHelper *helper = without_table(lab, "-p 8080:8000");
+    const char *log = lab_helper_await(helper, SALLYPORT_EVENT_LOG, SALLYPORT_CODE_FAST_PATH, 0);
+    const char *ready = lab_helper_await(helper, SALLYPORT_EVENT_READY, NULL, 0);
+    const char *published = lab_helper_await(helper, SALLYPORT_EVENT_PUBLISHED, NULL, 0);
+
+    LAB_CHECK(log != NULL && strstr(log, "no nf_tables") != NULL, "%s", log);
+    LAB_CHECK(ready != NULL &&
+                  strstr(ready, "\"on\":false,\"why\":\"the kernel has no nf_tables") != NULL,
+              "%s", ready);
+    /* The process inside keeps what it needs to speak for clients. */
+    LAB_CHECK(strstr(ready, "no-capabilities") == NULL, "%s", ready);
+    LAB_CHECK(published != NULL && strstr(published, "\"source\":\"client\"") != NULL, "%s",
+              published);
+}
+
+LAB_TEST(source, without_nf_tables_connections_go_out_through_libslirp)
+{
+    static const char *const addresses[] = {LAB_FAR_V4, LAB_FAR_V6};
+
+    (void)without_table(lab, NULL);
+    for (size_t i = 0; i < G_N_ELEMENTS(addresses); i++) {
+        int listener = lab_listen(lab, LAB_FAR, addresses[i], 0);
+        int guest = lab_connected(lab, LAB_GUEST, addresses[i], lab_port(listener));
+        int far = lab_accepted(listener);
+
+        lab_transfer(guest, far, 1 << 20, 1 << 20, 0);
+    }
+}
+
+LAB_TEST(source, without_nf_tables_tcp_servers_see_the_true_client)
+{
+    int four = lab_listen(lab, LAB_GUEST, "0.0.0.0", 8000), client, server;
+    int six = lab_listen(lab, LAB_GUEST, "::", 8000);
+
+    (void)without_table(lab, "-p 8080:8000");
+    is_true(lab, LAB_FAR, LAB_HOST_V4, four);
+    is_true(lab, LAB_FAR, LAB_HOST_V6, six);
+    is_seen_as(lab, LAB_RUNTIME, "127.0.0.1", four, LAB_GATEWAY_V4);
+    is_seen_as(lab, LAB_RUNTIME, "::1", six, LAB_GATEWAY_V6);
+    client = lab_connected(lab, LAB_FAR, LAB_HOST_V4, 8080);
+    server = lab_accepted(four);
+    lab_transfer(client, server, 8 << 20, 8 << 20, 0);
+    client = lab_connected(lab, LAB_FAR, LAB_HOST_V6, 8080);
+    server = lab_accepted(six);
+    lab_transfer(client, server, 8 << 20, 8 << 20, 0);
+}
+
+LAB_TEST(source, without_nf_tables_udp_servers_see_the_true_client)
+{
+    int four = lab_udp(lab, LAB_GUEST, "0.0.0.0", 5000), six = lab_udp(lab, LAB_GUEST, "::", 5000);
+    int client;
+
+    (void)without_table(lab, "-p 5353:5000/udp");
+    client = lab_udp_connected(lab, LAB_FAR, LAB_HOST_V4, 5353);
+    datagram(client, four, name_of(client));
+    datagram(client, four, name_of(client));
+    client = lab_udp_connected(lab, LAB_FAR, LAB_HOST_V6, 5353);
+    datagram(client, six, name_of(client));
+    datagram(client, six, name_of(client));
+    datagram(lab_udp_connected(lab, LAB_RUNTIME, "127.0.0.1", 5353), four, NULL);
+}
+
+LAB_TEST(source, without_nf_tables_a_required_fast_path_is_an_error)
+{
+    const LabCause cause = {
+        SALLYPORT_CODE_FAST_PATH, "EPROTONOSUPPORT", {"--fast-path require", "nf_tables"}};
+    g_autofree char *before = NULL;
+    LabRaw *raw;
+
+    without_nf_tables();
+    before = lab_traces(lab);
+    raw = lab_raw_line(lab, NULL, "--fast-path=require %d", lab_pid(lab, LAB_GUEST));
+    lab_raw_expect_refusal(raw, 1, &cause, 1);
+    lab_traces_expect(lab, before, 0);
+    lab_raw_free(raw);
+}
+
+LAB_TEST(source, without_nf_tables_a_clean_end_leaves_nothing_in_the_guest)
+{
+    static const char command[] = "ip rule; ip -6 rule; cat /proc/sys/net/ipv4/tcp_fwmark_accept";
+    LabOutput before = {NULL, NULL}, after = {NULL, NULL};
+
+    LAB_ASSERT_EQ(lab_exec(lab, LAB_GUEST, &before, "sh", "-c", command, NULL), 0);
+    lab_helper_stop(without_table(lab, NULL));
+    LAB_ASSERT_EQ(lab_exec(lab, LAB_GUEST, &after, "sh", "-c", command, NULL), 0);
+    LAB_CHECK(strcmp(before.out, after.out) == 0, "before:\n%s\nafter:\n%s", before.out, after.out);
+    lab_output_clear(&before);
+    lab_output_clear(&after);
 }

@@ -52,6 +52,14 @@ static char *guest_says(Lab *lab, const char *command)
     return text;
 }
 
+static void guest_firewall(Lab *lab, const char *rules)
+{
+    const char *path = lab_path(lab, "firewall.nft");
+
+    lab_write_file(path, rules);
+    lab_do(lab, LAB_GUEST, "nft -f %s", path);
+}
+
 static uint64_t tap_bytes(Lab *lab)
 {
     g_autofree char *text =
@@ -127,6 +135,16 @@ static void is_fast(Lab *lab)
 {
     EACH_FAMILY(address)
     LAB_CHECK(carries(lab, connection(lab, address)), "%s: went over the TAP", address);
+}
+
+/* Within a second: what was lost is being made again. */
+static void becomes_fast(Lab *lab)
+{
+    int64_t end = lab_now() + LAB_MS(1000);
+
+    EACH_FAMILY(address)
+    while (!carries(lab, connection(lab, address)))
+        LAB_CHECK(lab_now() < end, "%s: still goes over the TAP", address);
 }
 
 /* By whomever. The far machine may see one more connection, closed at once: takeover's, before libslirp got the SYN. */
@@ -207,6 +225,45 @@ LAB_TEST(takeover, the_next_helper_takes_over_what_a_killed_one_left)
     }
     (void)fast_helper(lab);
     is_fast(lab);
+}
+
+/* Owners of tables are known since Linux 5.12. What is left here is not what this helper would make, but has its names. */
+LAB_TEST(takeover, leftovers_of_a_kernel_without_owners_are_replaced_and_nothing_stays)
+{
+    static const char look[] =
+        "nft list ruleset; ip rule; ip -6 rule; cat /proc/sys/net/ipv4/tcp_fwmark_accept";
+    static const char routes[] = "ip route show table 5480731; ip -6 route show table 5480731";
+    g_autofree char *before = guest_says(lab, look);
+    g_autofree char *within = NULL, *route = NULL, *after = NULL;
+    LabHelper *helper;
+
+    guest_firewall(lab, "table inet sallyport {\n"
+                        "chain o { type route hook output priority mangle; meta mark 1 return; }\n"
+                        "chain n { type nat hook postrouting priority 90; }\n"
+                        "chain old { drop; }\n"
+                        "chain p { type filter hook prerouting priority mangle; iif 1 jump old; }\n"
+                        "}\n");
+    lab_do(lab, LAB_GUEST, "ip link set lo up");
+    for (int six = 0; six < 2; six++) {
+        const char *ip = six ? "ip -6" : "ip";
+
+        lab_do(lab, LAB_GUEST, "%s rule add fwmark 0x53a11b01 lookup 5480731 priority 100", ip);
+        lab_do(lab, LAB_GUEST, "%s route add local default dev lo table 5480731", ip);
+    }
+    lab_sysctl(lab, LAB_GUEST, "net/ipv4/tcp_fwmark_accept", "1");
+    helper = fast_helper(lab);
+    is_fast(lab);
+    within = guest_says(lab, look);
+    LAB_CHECK(strstr(within, "chain old") == NULL && strstr(within, "tproxy") != NULL, "%s",
+              within);
+    route = guest_says(lab, routes);
+    LAB_CHECK(strstr(route, "dev lo") == NULL, "%s", route);
+    lab_helper_stop(helper);
+    after = guest_says(lab, look);
+    LAB_CHECK(strcmp(before, after) == 0, "before:\n%s\nafter:\n%s", before, after);
+    g_free(route);
+    route = guest_says(lab, "ip route show table all; ip -6 route show table all");
+    LAB_CHECK(strstr(route, "5480731") == NULL, "%s", route);
 }
 
 LAB_TEST(takeover, a_second_helper_in_one_namespace_falls_back_with_a_record)
@@ -350,7 +407,7 @@ LAB_TEST(takeover, lost_rules_cost_no_connection_and_come_back)
     is_served(lab);
     LAB_ASSERT(lab_helper_await(helper, SALLYPORT_EVENT_LOG, SALLYPORT_CODE_FAST_PATH,
                                 LAB_MS(1000)) != NULL);
-    is_fast(lab);
+    becomes_fast(lab);
 }
 
 /* Deletes every entry of the guest's connection tracking: IPCTNL_MSG_CT_DELETE without attributes. */
@@ -417,14 +474,6 @@ LAB_TEST(takeover, a_destroyed_connection_is_a_reset_at_the_far_end)
         ends_close(ends);
     }
     is_fast(lab);
-}
-
-static void guest_firewall(Lab *lab, const char *rules)
-{
-    const char *path = lab_path(lab, "firewall.nft");
-
-    lab_write_file(path, rules);
-    lab_do(lab, LAB_GUEST, "nft -f %s", path);
 }
 
 LAB_TEST(takeover, masquerade_of_the_guests_own_does_no_harm)

@@ -408,6 +408,26 @@ Test(message, listeners_count_must_be_that_of_the_fds)
     pair_end(&pair);
 }
 
+Test(message, fast_path_comes_with_all_its_fds_or_those_for_inbound_flows_or_one_or_none)
+{
+    for (size_t count = 0; count <= FAST_PATH_FDS; count++) {
+        bool wanted = count <= 1 || count == FAST_PATH_INBOUND_FDS || count == FAST_PATH_FDS;
+        Message message;
+        Pair pair;
+        int got;
+
+        pair_begin(&pair);
+        make_message(&message, MESSAGE_FAST_PATH, count);
+        send_raw(pair.ours, &message, sizeof(MessageFastPath), pair.ours, count);
+        got = message_recv(pair.theirs, &pair.got, pair.fds, &pair.fd_count);
+        cr_expect_eq(got, wanted ? 1 : -EBADMSG, "%zu fds: %d", count, got);
+        for (size_t i = 0; got == 1 && i < pair.fd_count; i++) {
+            (void)close(pair.fds[i]);
+        }
+        pair_end(&pair);
+    }
+}
+
 Test(message, socket_reply_has_either_a_socket_or_an_errno)
 {
     Pair pair;
