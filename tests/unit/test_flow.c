@@ -397,3 +397,54 @@ Test(flow, thousands_are_found_touched_and_end_once_each)
     }
     fixture_end(&fix);
 }
+
+static int64_t seen_at;
+
+static int64_t seen(const Flow *flow)
+{
+    return flow->key.remote_port == 1 ? seen_at : 0;
+}
+
+Test(flow, what_was_used_unseen_does_not_idle_out_and_keeps_its_order)
+{
+    Fixture fix;
+    Sample used;
+    Sample idle;
+    int64_t began = g_get_monotonic_time();
+
+    fixture_begin(&fix, 100);
+    flow_table_set_seen(fix.table, seen);
+    insert(&fix, &used, 1, 100 * MS);
+    insert(&fix, &idle, 2, 100 * MS);
+    seen_at = began + 90 * MS;
+    LOOP_AWAIT(fix.context, idle.ended > 0);
+    cr_expect_eq(used.ended, 0);
+    LOOP_AWAIT(fix.context, used.ended > 0);
+    cr_expect_geq(g_get_monotonic_time() - began, 190 * MS);
+    cr_expect_eq(used.why, FLOW_END_IDLE);
+    fixture_end(&fix);
+}
+
+static void each_port(Flow *flow, void *user_data)
+{
+    unsigned *ports = user_data;
+
+    *ports = *ports * 10 + flow->key.remote_port;
+}
+
+Test(flow, each_visits_all_in_order_of_last_use)
+{
+    Fixture fix;
+    Sample samples[3];
+    unsigned ports = 0;
+
+    fixture_begin(&fix, 100);
+    for (uint16_t i = 0; i < 3; i++) {
+        insert(&fix, &samples[i], (uint16_t)(i + 1), 0);
+        tick();
+    }
+    flow_touch(fix.table, &samples[0].flow);
+    flow_table_each(fix.table, each_port, &ports);
+    cr_expect_eq(ports, 231);
+    fixture_end(&fix);
+}

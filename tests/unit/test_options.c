@@ -35,6 +35,8 @@ static const OptionSample with_value[] = {
     {"cidr6", OPTION_CIDR6},
     {"resolv-conf", OPTION_RESOLV_CONF},
     {"fast-path", OPTION_FAST_PATH},
+    {"max-flows", OPTION_MAX_FLOWS},
+    {"max-pending", OPTION_MAX_PENDING},
     {"log-level", OPTION_LOG_LEVEL},
 };
 

@@ -381,6 +381,10 @@ Test(settings, bad_policy_and_name_servers_are_faults)
         {"--resolv-conf r/c 1", "--resolv-conf r/c: want an absolute path"},
         {"--log-level loud 1", "--log-level loud: want error, warning, info or debug"},
         {"--fast-path on 1", "--fast-path on: want auto, off or require"},
+        {"--max-flows 0 1", "--max-flows 0: want a number from 1 to 1000000"},
+        {"--max-flows many 1", "--max-flows many: want a number from 1 to 1000000"},
+        {"--max-pending -1 1", "--max-pending -1: want a number from 1 to 1000000"},
+        {"--max-pending 1000001 1", "--max-pending 1000001: want a number from 1 to 1000000"},
     };
 
     EXPECT_SINGLE_FAULTS(rows);
@@ -407,12 +411,14 @@ Test(settings, sixteen_name_servers_are_the_most)
     line_end(&line);
 }
 
-Test(settings, fast_path_is_off_unless_told_otherwise)
+Test(settings, fast_path_is_automatic_unless_told_otherwise)
 {
     Line line;
 
     line_judge(&line, "1");
-    cr_expect_eq(line.settings->guest.fast_path, FAST_PATH_OFF);
+    cr_expect_eq(line.settings->guest.fast_path, FAST_PATH_AUTO);
+    cr_expect_eq(line.settings->max_flows, 0);
+    cr_expect_eq(line.settings->max_pending, 0);
     line_end(&line);
     line_judge(&line, "--fast-path auto 1");
     cr_expect_eq(line.settings->guest.fast_path, FAST_PATH_AUTO);
@@ -420,8 +426,10 @@ Test(settings, fast_path_is_off_unless_told_otherwise)
     line_judge(&line, "--fast-path off 1");
     cr_expect_eq(line.settings->guest.fast_path, FAST_PATH_OFF);
     line_end(&line);
-    line_judge(&line, "--fast-path require 1");
+    line_judge(&line, "--fast-path require --max-flows 10 --max-pending 3 1");
     cr_expect_eq(line.settings->guest.fast_path, FAST_PATH_REQUIRE);
+    cr_expect_eq(line.settings->max_flows, 10);
+    cr_expect_eq(line.settings->max_pending, 3);
     line_end(&line);
 }
 
