@@ -2,8 +2,8 @@
  *
  * limits.c - who may have how many file descriptors
  *
- * Does:     shares what RLIMIT_NOFILE leaves: two fifths to TCP connections (two each), a tenth to their pipes, one fifth to
- *           published UDP, three tenths to libslirp. A pure function.
+ * Does:     shares what RLIMIT_NOFILE leaves: half to TCP connections (two each), a tenth to their pipes, a tenth to published
+ *           UDP, three tenths to libslirp. A pure function.
  */
 #include "config.h"
 
@@ -22,13 +22,13 @@ Limits limits_share(const Settings *settings, size_t nofile, size_t used)
 {
     size_t reserve = MIN(LIMITS_RESERVE, nofile / 4);
     size_t left = nofile > used + reserve ? nofile - used - reserve : 0;
-    Limits limits = {.room = (unsigned)CLAMP(left / 5, 1, G_MAXINT)};
+    Limits limits = {.room = (unsigned)CLAMP(left / 4, 1, G_MAXINT)};
 
     limits.flows = settings->max_flows != 0 ? MIN(settings->max_flows, limits.room) : limits.room;
     limits.pending = settings->max_pending != 0 ? settings->max_pending
                                                 : MIN(LIMITS_PENDING, MAX(limits.flows / 2, 1));
-    limits.pipes = MAX(limits.room / 4, 2);
-    limits.udp = (unsigned)CLAMP(left / 5, 1, LIMITS_UDP);
+    limits.pipes = (unsigned)CLAMP(left / 20, 2, G_MAXINT);
+    limits.udp = (unsigned)CLAMP(left / 10, 1, LIMITS_UDP);
     limits.ping = (unsigned)CLAMP(nofile / 16, 1, LIMITS_PING);
     limits.nat = (unsigned)CLAMP(left * 3 / 10, 2, LIMITS_NAT);
     return limits;

@@ -46,9 +46,10 @@ static const Cell cells[] = {
     {CELL_STREAM, CONTENDER_IN, "down", 1, FIGURE_IN_DOWN, FIGURE_CPU_IN_DOWN},
     {CELL_REQUEST, CONTENDER_OUT, "request", 1, FIGURE_REQUEST_P50, FIGURES},
     {CELL_CONNECT, CONTENDER_OUT, "connect", 1, FIGURE_CONNECT, FIGURES},
+    /* Before datagrams, after which libslirp looks at its UDP sockets twice a second for minutes. */
+    {CELL_HELD, CONTENDER_OUT, "held", 1, FIGURE_RATE_HELD, FIGURES},
     {CELL_DATAGRAM, CONTENDER_OUT, "datagram", 1, FIGURE_DATAGRAM_OUT, FIGURES},
     {CELL_DATAGRAM, CONTENDER_IN, "datagram", 1, FIGURE_DATAGRAM_IN, FIGURES},
-    {CELL_HELD, CONTENDER_OUT, "held", 1, FIGURE_RATE_HELD, FIGURES},
 };
 const unsigned cells_count = sizeof cells / sizeof cells[0];
 

@@ -42,7 +42,7 @@ Test(limits, three_thousand_connections_fit_into_twenty_thousand_fds)
     Settings settings = {0};
     Limits shares = limits_share(&settings, 20000, 20);
 
-    cr_expect_geq(shares.flows, 3000);
+    cr_expect_geq(shares.flows * 3 / 4, 3000, "those of the guest alone (see datapath.c)");
     cr_expect_eq(shares.pending, 1024);
 }
 
