@@ -285,6 +285,44 @@ void lab_reset(int fd);
 /* Nothing may be readable (an accept, a datagram, a byte) for @quiet_ms; else the test fails with @what. */
 void lab_expect_quiet(int fd, int quiet_ms, const char *what);
 
+/* ---- the fast path beside libslirp (lab_tap.c) ---- */
+
+struct LabHelper;
+
+/* Two guests alike but for who carries their TCP. */
+typedef struct LabPair {
+    LabPlace guest[2]; /* the first one has --fast-path=require, the second --fast-path=off */
+    struct LabHelper *helper[2];
+    const char *name[2];
+} LabPair;
+
+/* Words as for lab_helper(); ports published must be others for the second one: "%d" in a word is 0 and 1. */
+LabPair lab_pair(Lab *lab, const char *const *words);
+
+/* A connect(). */
+typedef struct LabAttempt {
+    const char *address; /* (in) */
+    uint16_t port;       /* (in) */
+    int fd;              /* (in) any socket; (out) blocking, -1 if it failed */
+    int error;           /* errno of connect(), or SO_ERROR; ETIMEDOUT also when the time was up */
+    short revents;       /* what poll() said at last; 0 when the time was up */
+    int ms;              /* how long it took */
+} LabAttempt;
+
+/* All of them at the same time, by connect() and poll(). */
+void lab_attempts(LabAttempt *attempts, size_t count, int timeout_ms);
+/* One with a new socket, bound to @source unless that is 0; LAB_WAIT_MS. */
+LabAttempt lab_attempt(Lab *lab, LabPlace place, const char *address, uint16_t port,
+                       uint16_t source);
+
+/* What a shell command prints, without the last newline; to be freed. Any status but 0 fails the test. */
+char *lab_says(Lab *lab, LabPlace place, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Loads rules of nft(8). */
+void lab_nft(Lab *lab, LabPlace place, const char *rules);
+/* Bytes over tap0 so far, both ways. */
+uint64_t lab_tap_bytes(Lab *lab, LabPlace guest);
+
 /* ---- traffic (lab_traffic.c) ---- */
 
 /**
