@@ -163,6 +163,7 @@ typedef enum MessageFastPathFd {
     FAST_PATH_LISTENER,
     FAST_PATH_INJECT4, /* raw, for re-injected SYNs (mark M2) */
     FAST_PATH_INJECT6,
+    FAST_PATH_DIAG, /* sock_diag(7): asks about the guest's sockets */
     FAST_PATH_FDS,
     FAST_PATH_INBOUND_FDS =
         FAST_PATH_LISTENER /* that many come without the table: nothing is taken over */
@@ -172,11 +173,13 @@ typedef enum MessageFastPathFd {
  * struct MessageFastPath - at start all fds, or those for inbound flows alone; later the answer to a MESSAGE_REPAIR: a new
  *                          listener or, for rules, no fd
  * @errnum: the repair failed
+ * @ifindex: of the TAP, in the guest
  * @hop_limit: with which packets of the guest's own leave: IPv4, IPv6
  */
 typedef struct MessageFastPath {
     uint32_t type;
     int32_t errnum;
+    uint32_t ifindex;
     uint8_t hop_limit[2];
 } MessageFastPath;
 

@@ -350,6 +350,10 @@ static GateVerdict judge_scrubbed(Gate *gate, uint8_t *frame, size_t *inout_len,
          * use it. */
         frame_strip_urg(frame, view);
         view->tcp_flags &= (uint8_t)~FRAME_TCP_URG;
+        /* TCP Fast Open (RFC 7413). libslirp 4.7.0 loses the place of what comes behind such data; what is not acknowledged
+         * with the SYN is sent again after it. */
+        if ((view->tcp_flags & FRAME_TCP_SYN) != 0)
+            (void)frame_shorten_tcp(frame, view, view->end - view->payload);
         *inout_len = seqguard_to_nat(gate->seqguard, frame, view);
     }
     return verdict;

@@ -139,21 +139,17 @@ static int relay_fill_pipe(RelayWorker *worker, RelayDirection *dir)
     ssize_t got = splice(dir->source->fd, NULL, dir->pipe.write_fd, NULL, RELAY_BUDGET,
                          SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 
-    if (got < 0) {
-        if (errno != EAGAIN) {
-            return errno == EINTR ? 0 : -1;
-        }
-        /* The pipe is empty, so the source has nothing, or stands at urgent data, where splice(2) stops and recv(2) goes on:
-         * back to copying, which tells. */
-        relay_pipes_put(&worker->pipes, &dir->pipe, true);
-        dir->source->readable = dir->source->more;
+    if (got > 0) {
+        dir->held = (size_t)got;
         return 1;
     }
-    if (got == 0 && dir->source->failed) {
-        return -1;
+    if (got < 0 && errno != EAGAIN) {
+        return errno == EINTR ? 0 : -1;
     }
-    dir->ending = got == 0;
-    dir->held = (size_t)got;
+    /* The source has nothing, or has sent FIN, or stands at urgent data, where splice(2) stops, with 0 if FIN is behind it
+     * (net/ipv4/tcp.c: tcp_splice_read()): back to copying, as recv(2) goes on and tells. */
+    relay_pipes_put(&worker->pipes, &dir->pipe, true);
+    dir->source->readable = got == 0 || dir->source->more;
     return 1;
 }
 

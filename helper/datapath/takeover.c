@@ -9,7 +9,8 @@
  *           the listener accepts may be anything, for the guest's root owns that namespace; it only finds a SYN of ours
  *           by all of its tuple, once, or is reset.
  * Owns:     listener and raw sockets; pending connections.
- * Not here: connect() and the words for its failure (takeover_host.c); repairs (mender.c).
+ * Not here: connect() and the words for its failure (takeover_host.c); sockets in the guest (takeover_guest.c); repairs
+ *           (mender.c).
  * Limits:   pending_max, flows_max; TAKEOVER_SKIP_MAX destinations.
  * States:   of a connection. Every way to "libslirp" closes the host socket and hands the held SYN over, so that nothing works
  *           less than without the fast path.
@@ -28,7 +29,10 @@
  *               raw socket marked M2       the SYN on the TAP, as we sent it       libslirp; rules repaired
  *                                          the guest's own copy of it once more    stays, sent again, at most twice
  *                                          a newer SYN of the tuple                INJECTED with that one
- *                                          100 ms without accept()                 libslirp; destination skipped
+ *                                          80 ms without accept()
+ *                                          and the guest's socket waits for it     libslirp; destination skipped
+ *                                          and is connected to the listener        stays, for 10 s at most
+ *                                          and is gone                             end without a word
  *   joined      relays_join()              a newer SYN of the tuple                end, and from the beginning
  *                                          any other segment on the TAP            stays, segment sent back marked
  *
@@ -49,11 +53,15 @@
 #include "flow.h"
 #include "mender.h"
 #include "poller.h"
+#include "takeover_guest.h"
 #include "takeover_host.h"
 
 /* Ethernet, IPv6 and the largest TCP header. */
-#define TAKEOVER_SYN_MAX       (14 + 40 + 60)
-#define TAKEOVER_ACCEPT_US     (100 * 1000)
+#define TAKEOVER_SYN_MAX (14 + 40 + 60)
+/* A connection that libslirp carries in the end shall not take 100 ms longer for it. */
+#define TAKEOVER_ACCEPT_US (80 * 1000)
+/* One that the listener has answered and nobody accepts, for want of an fd. */
+#define TAKEOVER_GIVE_UP_US    (10 * G_USEC_PER_SEC)
 #define TAKEOVER_ACCEPT_BUDGET 256
 #define TAKEOVER_INJECTIONS    3
 /* A SYN older than this may be one whose sender has given up: no reason to avoid the destination. */
@@ -73,9 +81,8 @@ struct Takeover {
     GQueue injected; /* Pending, by age */
     Timer *expiry;
     Mender *mender;
-    int fds[FAST_PATH_FDS];
+    TakeoverGuest guest;
     PollerWatch listener;
-    uint8_t hop_limit[2];
     TakeoverCounters counters;
     uint8_t frame[FRAME_MAX];
 };
@@ -163,7 +170,7 @@ static void pending_to_nat(Pending *pending)
 static void takeover_listener_gone(Takeover *takeover)
 {
     poller_remove(takeover->poller, &takeover->listener);
-    fd_clear(&takeover->fds[FAST_PATH_LISTENER]);
+    fd_clear(&takeover->guest.fds[FAST_PATH_LISTENER]);
     mender_listener_gone(takeover->mender);
 }
 
@@ -228,10 +235,10 @@ static void takeover_accept(Takeover *takeover)
         socklen_t len = sizeof(peer);
         int fd;
 
-        if (takeover->fds[FAST_PATH_LISTENER] < 0) {
+        if (takeover->guest.fds[FAST_PATH_LISTENER] < 0) {
             return;
         }
-        fd = accept4(takeover->fds[FAST_PATH_LISTENER], (struct sockaddr *)&peer, &len,
+        fd = accept4(takeover->guest.fds[FAST_PATH_LISTENER], (struct sockaddr *)&peer, &len,
                      SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
             takeover_accepted(takeover, fd, &peer);
@@ -256,27 +263,6 @@ static void takeover_listener_event(uint32_t events, void *user_data)
     takeover_accept(takeover);
 }
 
-static uint8_t takeover_inject_hop_limit(const Takeover *takeover, sa_family_t family)
-{
-    uint8_t own = takeover->hop_limit[family == AF_INET6];
-
-    return own == TAKEOVER_HOP_LIMIT ? TAKEOVER_HOP_LIMIT - 1 : TAKEOVER_HOP_LIMIT;
-}
-
-/* A whole IP packet through a raw socket. 0 or -errno. */
-static int takeover_raw(const Takeover *takeover, MessageFastPathFd first, const uint8_t *packet,
-                        size_t len, const NetAddr *to)
-{
-    struct sockaddr_storage sa;
-    socklen_t sa_len = netaddr_to_sockaddr(to, 0, &sa);
-    int fd = takeover->fds[first + (to->family == AF_INET6)];
-
-    return sendto(fd, packet, len, MSG_NOSIGNAL | MSG_DONTWAIT, (const struct sockaddr *)&sa,
-                  sa_len) < 0
-               ? -errno
-               : 0;
-}
-
 /* @pending is gone afterwards, or waits for its accept(). Most often the latter comes here at once: lo delivers before
  * sendto() returns. */
 static void pending_inject(Pending *pending)
@@ -293,7 +279,8 @@ static void pending_inject(Pending *pending)
     }
     memcpy(packet, pending->syn + FRAME_ETH_LEN, len);
     /* TTL and hop limit; the kernel makes the IPv4 checksum (raw(7)). */
-    packet[to->family == AF_INET6 ? 7 : 8] = takeover_inject_hop_limit(takeover, to->family);
+    packet[to->family == AF_INET6 ? 7 : 8] =
+        takeover_guest_inject_hop_limit(&takeover->guest, to->family);
     pending->injections++;
     if (!pending->injected) {
         pending->injected = true;
@@ -304,7 +291,7 @@ static void pending_inject(Pending *pending)
             timer_set(takeover->expiry, pending->injected_us + TAKEOVER_ACCEPT_US);
         }
     }
-    failed = takeover_raw(takeover, FAST_PATH_INJECT4, packet, len, to);
+    failed = takeover_guest_send(&takeover->guest, FAST_PATH_INJECT4, packet, len, to);
     if (failed != 0 && failed != -EAGAIN && failed != -ENOBUFS) {
         /* EPERM: a rule of the guest's own drops it (net/ipv4/raw.c passes the hook's verdict on). */
         takeover->counters.not_accepted++;
@@ -313,6 +300,27 @@ static void pending_inject(Pending *pending)
         return;
     }
     takeover_accept(takeover);
+}
+
+/* Its time is up, and it is at the head of the queue. */
+static void pending_not_accepted(Pending *pending, int64_t now)
+{
+    Takeover *takeover = pending->takeover;
+    TakeoverCaller caller = takeover_guest_caller(&takeover->guest, &pending->flow.key);
+
+    if (caller == TAKEOVER_CALLER_CONNECTED && now - pending->syn_us < TAKEOVER_GIVE_UP_US) {
+        pending->injected_us = now;
+        g_queue_unlink(&takeover->injected, &pending->link);
+        g_queue_push_tail_link(&takeover->injected, &pending->link);
+    } else if (caller == TAKEOVER_CALLER_GONE || caller == TAKEOVER_CALLER_CONNECTED) {
+        /* libslirp would make a connection that nobody waits for. */
+        takeover->counters.given_up++;
+        pending_end(pending);
+    } else {
+        takeover->counters.not_accepted++;
+        takeover_skip(takeover, pending);
+        pending_to_nat(pending);
+    }
 }
 
 static void takeover_expire(void *user_data)
@@ -324,9 +332,7 @@ static void takeover_expire(void *user_data)
     takeover_accept(takeover);
     while ((pending = g_queue_peek_head(&takeover->injected)) != NULL &&
            pending->injected_us + TAKEOVER_ACCEPT_US <= now) {
-        takeover->counters.not_accepted++;
-        takeover_skip(takeover, pending);
-        pending_to_nat(pending);
+        pending_not_accepted(pending, now);
     }
     timer_set(takeover->expiry, pending != NULL ? pending->injected_us + TAKEOVER_ACCEPT_US : -1);
 }
@@ -391,21 +397,9 @@ static bool takeover_fit(const Takeover *takeover, const FrameView *view)
     bool ipv6 = view->dst.family == AF_INET6;
 
     return view->payload == view->end && view->end <= TAKEOVER_SYN_MAX &&
-           view->hop_limit == takeover->hop_limit[ipv6] &&
+           view->hop_limit == takeover->guest.hop_limit[ipv6] &&
            !(ipv6 &&
              (IN6_IS_ADDR_LINKLOCAL(&view->dst.v6) || IN6_IS_ADDR_LINKLOCAL(&view->src.v6)));
-}
-
-/* Is the address one of the guest's own namespace? Forwarded traffic of a bridge inside is not, and could not be answered there.
- * bind(2) tells, as often as it is asked (net/ipv4/raw.c: raw_bind(), net/ipv6/raw.c: rawv6_bind()); the socket sends whole
- * packets, so its own address means nothing. */
-static bool takeover_is_local(const Takeover *takeover, const NetAddr *addr)
-{
-    struct sockaddr_storage sa;
-    socklen_t len = netaddr_to_sockaddr(addr, 0, &sa);
-    int fd = takeover->fds[FAST_PATH_INJECT4 + (addr->family == AF_INET6)];
-
-    return bind(fd, (const struct sockaddr *)&sa, len) == 0;
 }
 
 static void pending_hold(Pending *pending, const uint8_t *frame, const FrameView *view)
@@ -423,7 +417,7 @@ static bool pending_again(Pending *pending, const uint8_t *frame, const FrameVie
     bool same = view->seq == pending->isn;
 
     if (same && pending->injected &&
-        view->hop_limit == takeover_inject_hop_limit(takeover, view->dst.family)) {
+        view->hop_limit == takeover_guest_inject_hop_limit(&takeover->guest, view->dst.family)) {
         takeover->counters.came_back++;
         mender_rules_gone(takeover->mender);
         pending_to_nat(pending);
@@ -475,7 +469,7 @@ bool takeover_syn(Takeover *takeover, const uint8_t *frame, size_t len, const Fr
         relays_count(takeover->relays) + flow_table_count(takeover->pending) >=
             takeover->config.flows_max ||
         flow_table_lookup(takeover->skipped, &skipped) != NULL ||
-        !takeover_is_local(takeover, &view->src)) {
+        !takeover_guest_is_local(&takeover->guest, &view->src)) {
         return false;
     }
     pending = g_new0(Pending, 1);
@@ -493,11 +487,11 @@ bool takeover_syn(Takeover *takeover, const uint8_t *frame, size_t len, const Fr
 
 void takeover_return(Takeover *takeover, const uint8_t *frame, const FrameView *view)
 {
-    if (takeover->fds[FAST_PATH_RETURN4] >= 0) {
+    if (takeover->guest.fds[FAST_PATH_RETURN4] >= 0) {
         takeover->counters.returned++;
         /* A segment lost here is sent again by the guest. */
-        (void)takeover_raw(takeover, FAST_PATH_RETURN4, frame + view->l3, view->end - view->l3,
-                           &view->dst);
+        (void)takeover_guest_send(&takeover->guest, FAST_PATH_RETURN4, frame + view->l3,
+                                  view->end - view->l3, &view->dst);
     }
 }
 
@@ -522,27 +516,19 @@ bool takeover_segment(Takeover *takeover, const uint8_t *frame, const FrameView 
 void takeover_equip(Takeover *takeover, const MessageFastPath *message, const int *take_fds,
                     size_t count)
 {
-    if (count == FAST_PATH_INBOUND_FDS && takeover->fds[FAST_PATH_RETURN4] < 0) {
-        /* No table: nothing is taken over, and there is nothing to mend. takeover_return() works. */
-        memcpy(takeover->fds, take_fds, count * sizeof(*take_fds));
-        return;
+    bool inbound_alone = count == FAST_PATH_INBOUND_FDS;
+
+    takeover_guest_equip(&takeover->guest, message, take_fds, count);
+    if (inbound_alone) {
+        return; /* no table: nothing is taken over, and there is nothing to mend */
     }
-    if (count == FAST_PATH_FDS && takeover->fds[FAST_PATH_LISTENER] < 0) {
-        memcpy(takeover->fds, take_fds, sizeof(takeover->fds));
-        memcpy(takeover->hop_limit, message->hop_limit, sizeof(takeover->hop_limit));
-    } else if (count == 1 && takeover->fds[FAST_PATH_LISTENER] < 0) {
-        takeover->fds[FAST_PATH_LISTENER] = take_fds[0];
-    } else {
-        for (size_t i = 0; i < count; i++) {
-            fd_close(take_fds[i]);
-        }
-    }
-    if (takeover->fds[FAST_PATH_LISTENER] >= 0 && !takeover->listener.active &&
-        poller_add(takeover->poller, &takeover->listener, takeover->fds[FAST_PATH_LISTENER],
+    if (takeover->guest.fds[FAST_PATH_LISTENER] >= 0 && !takeover->listener.active &&
+        poller_add(takeover->poller, &takeover->listener, takeover->guest.fds[FAST_PATH_LISTENER],
                    EPOLLIN, takeover_listener_event, takeover) != 0) {
-        fd_clear(&takeover->fds[FAST_PATH_LISTENER]);
+        fd_clear(&takeover->guest.fds[FAST_PATH_LISTENER]);
     }
-    mender_answered(takeover->mender, message->errnum == 0, takeover->fds[FAST_PATH_LISTENER] >= 0);
+    mender_answered(takeover->mender, message->errnum == 0,
+                    takeover->guest.fds[FAST_PATH_LISTENER] >= 0);
 }
 
 static void takeover_relay_ended(void *relay_data, void *user_data)
@@ -562,7 +548,7 @@ Takeover *takeover_new(GMainContext *context, Relays *relays, const TakeoverConf
     takeover->hooks = *hooks;
     takeover->relays = relays;
     takeover->owner = (RelayOwner){takeover_relay_ended, takeover};
-    memset(takeover->fds, -1, sizeof(takeover->fds));
+    takeover_guest_init(&takeover->guest);
     g_queue_init(&takeover->injected);
     takeover->pending =
         flow_table_new(context, MAX(config->pending_max, 1), pending_evicted, takeover);
@@ -586,9 +572,7 @@ void takeover_free(Takeover *takeover)
     poller_free(takeover->poller);
     timer_free(takeover->expiry);
     mender_free(takeover->mender);
-    for (unsigned i = 0; i < FAST_PATH_FDS; i++) {
-        fd_close(takeover->fds[i]);
-    }
+    takeover_guest_clear(&takeover->guest);
     g_free(takeover);
 }
 

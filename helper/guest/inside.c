@@ -106,18 +106,20 @@ static bool inside_open_outbound(Inside *inside, int *ret_fds, GError **error)
     ret_fds[FAST_PATH_LISTENER] = transparent_listener(&inside->listener_port);
     ret_fds[FAST_PATH_INJECT4] = transparent_raw(AF_INET, RULES_MARK_INJECT);
     ret_fds[FAST_PATH_INJECT6] = transparent_raw(AF_INET6, RULES_MARK_INJECT);
+    ret_fds[FAST_PATH_DIAG] = transparent_diag();
     return inside_sockets_stand(ret_fds, FAST_PATH_INBOUND_FDS, FAST_PATH_FDS, error) &&
            rules_load(inside->rules, inside->listener_port, error);
 }
 
 /* Sockets and table, and all of it to the datapath. What shows clients' addresses needs the policy routing alone, so that it
  * is there on kernels without nf_tables too. @error is set unless both are. */
-static void inside_open_fast_path(Inside *inside, MessageFastPathState *ret, GError **error)
+static void inside_open_fast_path(Inside *inside, const Tap *tap, MessageFastPathState *ret,
+                                  GError **error)
 {
     g_autofree char *path6 =
         g_strdup_printf("/proc/sys/net/ipv6/conf/%s/hop_limit", inside->guest->ifname);
-    MessageFastPath message = {.type = MESSAGE_FAST_PATH};
-    int fds[FAST_PATH_FDS] = {-1, -1, -1, -1, -1};
+    MessageFastPath message = {.type = MESSAGE_FAST_PATH, .ifindex = tap->ifindex};
+    int fds[FAST_PATH_FDS] = {-1, -1, -1, -1, -1, -1};
     int failed;
 
     message.hop_limit[0] = inside_hop_limit("/proc/sys/net/ipv4/ip_default_ttl");
@@ -154,7 +156,7 @@ static bool inside_make_fast_path(Inside *inside, const Tap *tap, MessageFastPat
     }
     inside->rules = rules_new(inside->guest->ifname, tap->ifindex, tap->ipv6, &missing);
     if (inside->rules != NULL) {
-        inside_open_fast_path(inside, ret, &missing);
+        inside_open_fast_path(inside, tap, ret, &missing);
     }
     if (ret->on) {
         return true;

@@ -40,7 +40,7 @@
 #define NFTABLES_BEFORE_SRCNAT (NF_IP_PRI_NAT_SRC - 10)
 /* The longest rule takes 720 bytes. */
 #define NFTABLES_MESSAGE_MAX  1024
-#define NFTABLES_MESSAGES_MAX 16
+#define NFTABLES_MESSAGES_MAX 18
 #define NFTABLES_ANSWER_MAX   8192
 #define NFTABLES_TCP_FLAGS    13 /* where they are in the header */
 
@@ -511,6 +511,26 @@ static void rule_itself_ipv6(struct nlmsghdr *rule, const NftablesTable *table)
     rule_itself(rule, table, NFPROTO_IPV6);
 }
 
+/* oif lo  meta mark M  meta nfproto ipv4  snat ip to ip saddr */
+static void rule_shown(struct nlmsghdr *rule, const NftablesTable *table, uint8_t family)
+{
+    if_meta(rule, NFT_META_OIF, NFTABLES_LO);
+    if_meta(rule, NFT_META_MARK, table->mark);
+    load_meta(rule, NFT_META_NFPROTO);
+    compare(rule, NFT_CMP_EQ, &family, sizeof(family));
+    snat_to_itself(rule, family);
+}
+
+static void rule_shown_ipv4(struct nlmsghdr *rule, const NftablesTable *table)
+{
+    rule_shown(rule, table, NFPROTO_IPV4);
+}
+
+static void rule_shown_ipv6(struct nlmsghdr *rule, const NftablesTable *table)
+{
+    rule_shown(rule, table, NFPROTO_IPV6);
+}
+
 int nftables_put(Nftables *nft, const NftablesTable *table, bool replace, const char **ret_what)
 {
     Batch batch;
@@ -529,7 +549,9 @@ int nftables_put(Nftables *nft, const NftablesTable *table, bool replace, const 
     batch_rule(&batch, "p", rule_listener, table, 0, "a rule with fib and tproxy");
     batch_chain(&batch, "n", "nat", NF_INET_POST_ROUTING, NFTABLES_BEFORE_SRCNAT, "a nat chain");
     batch_rule(&batch, "n", rule_itself_ipv4, table, 0, "a rule with fib and snat");
-    batch_rule(&batch, "n", rule_itself_ipv6, table, NLM_F_ACK, "a rule with fib and snat");
+    batch_rule(&batch, "n", rule_itself_ipv6, table, 0, "a rule with fib and snat");
+    batch_rule(&batch, "n", rule_shown_ipv4, table, 0, "a rule with snat");
+    batch_rule(&batch, "n", rule_shown_ipv6, table, NLM_F_ACK, "a rule with snat");
     return batch_commit(&batch, nft, ret_what);
 }
 

@@ -17,6 +17,8 @@
  *      conntrack mark, and from then on marks every packet of the flow.
  *   M2 has no routing rule of its own: a raw send with M would be routed to lo before chain o, too early for the
  *   conntrack entry of step 1 to be found in its original direction.
+ * Published ports: a socket of ours with mark M, bound to the client's address, reaches the guest by lo; chain n gives its first
+ * packet its own address as source too, for a MASQUERADE that names no interface.
  * T's route is on the TAP and not on lo, because a socket bound to the TAP (SO_BINDTODEVICE) finds no other.
  */
 #include "config.h"

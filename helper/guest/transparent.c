@@ -11,6 +11,7 @@
 #include "transparent.h"
 
 #include <errno.h>
+#include <linux/netlink.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -53,6 +54,13 @@ int transparent_raw(sa_family_t family, uint32_t mark)
         return -errno;
     }
     return fd_steal(&fd);
+}
+
+int transparent_diag(void)
+{
+    int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_SOCK_DIAG);
+
+    return fd < 0 ? -errno : fd;
 }
 
 /* May a socket in the guest show this address as its own? */

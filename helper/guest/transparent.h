@@ -18,6 +18,9 @@ int transparent_listener(uint16_t *ret_port);
 /* Sends whole IP packets with @mark; receives nothing (raw(7): IPPROTO_RAW). */
 int transparent_raw(sa_family_t family, uint32_t mark);
 
+/* Asks what sockets there are (sock_diag(7)); may change nothing without CAP_NET_ADMIN. */
+int transparent_diag(void);
+
 /**
  * transparent_connect() - the socket a MESSAGE_SOCKET_REQUEST asks for
  * @guest:     which source addresses may not be shown

@@ -448,6 +448,23 @@ Test(gate, urg_never_passes)
     }
 }
 
+Test(gate, data_on_a_syn_is_cut_off)
+{
+    static const char *const dst[] = {"198.51.100.9", "2606:4700::1"};
+    g_autoptr(Gate) gate = fixture_gate(0, true);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(dst); i++) {
+        TcpSpec spec = {fixture_guest(dst[i]),  dst[i],        .dst_port = 80,
+                        .flags = FRAME_TCP_SYN, .seq = 100000, .len = 77};
+        Judged judged = judge(gate, sample_tcp(fixture_frame, &spec));
+
+        cr_assert_eq(judged.verdict, GATE_TCP_SYN);
+        cr_assert_eq(judged.view.end, judged.view.payload);
+        cr_assert_eq(judged.view.seq, 100000);
+        cr_assert(frame_checksums_ok(fixture_frame, &judged.view));
+    }
+}
+
 Test(gate, the_largest_frame_is_judged_without_its_payload)
 {
     g_autoptr(Gate) gate = fixture_gate(0, true);
