@@ -76,12 +76,15 @@ static inline uint16_t listener_port(Lab *lab)
     return (uint16_t)g_ascii_strtoull(text, NULL, 10);
 }
 
-/* Open fds of a process; the lab's root looks, because the processes forbid it to others. */
+/* Open fds of a process, seen by the lab's root: the processes forbid it to others, and /proc/PID/fd belongs to the machine's. */
 static inline unsigned fds_of(Lab *lab, pid_t pid)
 {
-    g_autofree char *text = place_says(lab, LAB_HOST, "ls /proc/%d/fd | wc -l", (int)pid);
+    g_autofree char *text = place_says(
+        lab, LAB_HOST, "set -e; list=$(ls /proc/%d/fdinfo); echo \"$list\" | wc -l", (int)pid);
+    unsigned count = (unsigned)g_ascii_strtoull(text, NULL, 10);
 
-    return (unsigned)g_ascii_strtoull(text, NULL, 10);
+    LAB_CHECK(count > 3, "process %d has %u fds", (int)pid, count);
+    return count;
 }
 
 static inline unsigned fds_of_all(Lab *lab, const LabTrio *trio)
@@ -101,18 +104,24 @@ static inline void fds_return(Lab *lab, const LabTrio *trio, unsigned before)
     }
 }
 
-/* KiB that the three have alone: Private_Clean and Private_Dirty. */
-static inline long private_memory(Lab *lab, const LabTrio *trio)
+/* KiB of one kind over all three: Private_Dirty is what they have written, each for itself. Private_Clean, pages of files, goes
+ * up and down with whoever else has the same file open, so it is no measure of growth. */
+static inline long memory_of_all(Lab *lab, const LabTrio *trio, const char *key)
 {
     g_autofree char *text =
         place_says(lab, LAB_HOST,
                    "cat /proc/%d/smaps_rollup /proc/%d/smaps_rollup /proc/%d/smaps_rollup | "
-                   "awk '/^Private_(Clean|Dirty):/ { sum += $2 } END { print sum }'",
-                   (int)trio->supervisor, (int)trio->inside, (int)trio->datapath);
+                   "awk '/^%s:/ { sum += $2 } END { print sum }'",
+                   (int)trio->supervisor, (int)trio->inside, (int)trio->datapath, key);
     long sum = strtol(text, NULL, 10);
 
     LAB_CHECK(sum > 0, "smaps_rollup says nothing");
     return sum;
+}
+
+static inline long private_memory(Lab *lab, const LabTrio *trio)
+{
+    return memory_of_all(lab, trio, "Private_Dirty");
 }
 
 /* ---- traffic ---- */

@@ -422,6 +422,7 @@ LAB_TEST(takeover_hostile, a_forged_syn_of_a_pending_connection_joins_nothing, .
     forged_pending(lab, MARK, "198.18.1.2", 82);
     forged_pending(lab, MARK_INJECT, "2001:db8:77::1", 83);
     forged_pending(lab, MARK, "2001:db8:77::2", 84);
-    fds_return(lab, &trio, before);
+    /* libslirp got each SYN in the end, and has a socket for it until its own time is up. */
+    fds_return(lab, &trio, before + 4);
     is_fast(lab);
 }
