@@ -406,6 +406,7 @@ LAB_TEST(takeover_load, three_thousand_idle_connections_wake_nobody_and_weigh_li
         before = switches(lab, &trio);
         (void)poll(NULL, 0, 10000);
         after = switches(lab, &trio);
+        fprintf(stderr, "%lld wake-ups in ten seconds\n", after - before);
     } while (before != after);
     for (int i = 0; i < HELD; i += 100) {
         lab_say(out[i][0], out[i][1], "there");
