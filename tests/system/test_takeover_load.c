@@ -373,6 +373,7 @@ LAB_TEST(takeover_load, three_thousand_idle_connections_wake_nobody_and_weigh_li
     int far[] = {lab_listen(lab, LAB_FAR, LAB_FAR_V4, 7), lab_listen(lab, LAB_FAR, LAB_FAR_V6, 7)};
     int64_t end = lab_now() + LAB_MS(60000);
     long long before, after;
+    g_autofree char *taken = NULL;
     unsigned fds;
     long memory;
 
@@ -393,6 +394,8 @@ LAB_TEST(takeover_load, three_thousand_idle_connections_wake_nobody_and_weigh_li
         in[i][0] = lab_connected(lab, LAB_FAR, hosts[i % 2], 8080);
         in[i][1] = lab_accepted(servers[i % 2]);
     }
+    taken = place_says(lab, LAB_GUEST, "ss -Htn state established sport = :7 | wc -l");
+    LAB_CHECK(atoi(taken) == HELD, "%d of %d were taken over", atoi(taken), HELD);
     lab_say(out[0][0], out[0][1], "there");
     lab_say(in[HELD - 1][1], in[HELD - 1][0], "back");
     memory = private_memory(lab, &trio) - memory;
