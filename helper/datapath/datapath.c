@@ -45,9 +45,8 @@ typedef enum DatapathLog {
     DATAPATH_LOG_LIMIT = GATE_REASON_COUNT,
     DATAPATH_LOG_NAT,
     DATAPATH_LOG_PING,
-    DATAPATH_LOG_TAKEOVER,
-    DATAPATH_LOG_UNMATCHED,
-    DATAPATH_LOG_COUNT
+    DATAPATH_LOG_TAKEOVER, /* one for each TakeoverNote */
+    DATAPATH_LOG_COUNT = DATAPATH_LOG_TAKEOVER + TAKEOVER_NOTE_COUNT
 } DatapathLog;
 
 typedef struct DatapathListen {
@@ -341,10 +340,10 @@ static void datapath_repair(bool listener, void *user_data)
 static void datapath_takeover_note(TakeoverNote about, const char *what, void *user_data)
 {
     Datapath *dp = user_data;
-    bool lost = about == TAKEOVER_NOTE_LOST;
+    bool tried = about == TAKEOVER_NOTE_UNMATCHED;
 
-    loglimit_say(dp->log, lost ? DATAPATH_LOG_TAKEOVER : DATAPATH_LOG_UNMATCHED,
-                 lost ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG, FAULT_FAST_PATH, 0, "%s", what);
+    loglimit_say(dp->log, DATAPATH_LOG_TAKEOVER + about,
+                 tried ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING, FAULT_FAST_PATH, 0, "%s", what);
 }
 
 /* TakeoverHooks.ended */

@@ -42,7 +42,7 @@ static void mender_ask(Mender *mender)
     }
     if (!mender->listener && mender->listeners++ >= MENDER_LISTENERS) {
         mender->off = true;
-        mender->hooks->note(TAKEOVER_NOTE_LOST,
+        mender->hooks->note(TAKEOVER_NOTE_OFF,
                             "the fast path is off from now on: its listener was destroyed in the "
                             "guest too often",
                             mender->hooks->user_data);

@@ -35,6 +35,7 @@
  *                                          and is gone                             end without a word
  *   joined      relays_join()              a newer SYN of the tuple                end, and from the beginning
  *                                          any other segment on the TAP            stays, segment sent back marked
+ *                                          such a segment, as we sent it           stays; rules repaired
  *
  *           "As we sent it" is told by the hop limit: the guest's own SYNs have the default of its namespace, or are not
  *           taken; a re-injected one carries another.
@@ -263,6 +264,12 @@ static void takeover_listener_event(uint32_t events, void *user_data)
     takeover_accept(takeover);
 }
 
+/* Where TTL or hop limit is in an IP packet; the kernel makes the IPv4 checksum (raw(7)). */
+static size_t takeover_hop_limit_at(sa_family_t family)
+{
+    return family == AF_INET6 ? 7 : 8;
+}
+
 /* @pending is gone afterwards, or waits for its accept(). Most often the latter comes here at once: lo delivers before
  * sendto() returns. */
 static void pending_inject(Pending *pending)
@@ -278,8 +285,7 @@ static void pending_inject(Pending *pending)
         return;
     }
     memcpy(packet, pending->syn + FRAME_ETH_LEN, len);
-    /* TTL and hop limit; the kernel makes the IPv4 checksum (raw(7)). */
-    packet[to->family == AF_INET6 ? 7 : 8] =
+    packet[takeover_hop_limit_at(to->family)] =
         takeover_guest_inject_hop_limit(&takeover->guest, to->family);
     pending->injections++;
     if (!pending->injected) {
@@ -485,13 +491,24 @@ bool takeover_syn(Takeover *takeover, const uint8_t *frame, size_t len, const Fr
     return true;
 }
 
+/* Sent with the hop limit of what we send, so that one that comes back, because nothing leads to lo any more, is not sent for
+ * ever. @frame stays as it is. */
 void takeover_return(Takeover *takeover, const uint8_t *frame, const FrameView *view)
 {
-    if (takeover->guest.fds[FAST_PATH_RETURN4] >= 0) {
+    sa_family_t family = view->dst.family;
+    uint8_t sent_with = takeover_guest_inject_hop_limit(&takeover->guest, family);
+    size_t len = view->end - view->l3;
+
+    if (view->hop_limit == sent_with) {
+        takeover->counters.came_back++;
+        mender_rules_gone(takeover->mender);
+    } else if (takeover->guest.fds[FAST_PATH_RETURN4] >= 0) {
         takeover->counters.returned++;
+        memcpy(takeover->frame, frame + view->l3, len);
+        takeover->frame[takeover_hop_limit_at(family)] = sent_with;
         /* A segment lost here is sent again by the guest. */
-        (void)takeover_guest_send(&takeover->guest, FAST_PATH_RETURN4, frame + view->l3,
-                                  view->end - view->l3, &view->dst);
+        (void)takeover_guest_send(&takeover->guest, FAST_PATH_RETURN4, takeover->frame, len,
+                                  &view->dst);
     }
 }
 

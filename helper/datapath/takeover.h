@@ -31,7 +31,9 @@ typedef struct TakeoverConfig {
 
 typedef enum TakeoverNote {
     TAKEOVER_NOTE_LOST,      /* a part of it was destroyed: the parent should know */
+    TAKEOVER_NOTE_OFF,       /* for good */
     TAKEOVER_NOTE_UNMATCHED, /* somebody in the guest tries something */
+    TAKEOVER_NOTE_COUNT
 } TakeoverNote;
 
 /**
@@ -72,7 +74,7 @@ void takeover_return(Takeover *takeover, const uint8_t *frame, const FrameView *
 
 /**
  * struct TakeoverCounters - since start
- * @came_back: re-injected SYNs seen on the TAP: the rules were gone
+ * @came_back: packets of ours seen on the TAP: the rules were gone
  * @unmatched: accepted connections that no SYN of ours led to; they were reset
  */
 typedef struct TakeoverCounters {
