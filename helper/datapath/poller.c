@@ -145,6 +145,7 @@ void poller_pause(Poller *poller, bool paused)
 
 struct Timer {
     GSource *source;
+    int64_t at_us; /* negative: not armed */
     TimerFunc func;
     void *user_data;
 };
@@ -154,18 +155,41 @@ typedef struct TimerSource {
     Timer *timer;
 } TimerSource;
 
+/* Not by g_source_set_ready_time(), which writes to an eventfd, so that the loop turns once more (glib/gmain.c): timers are set for
+ * every packet, and only on the loop's own thread. */
+static gboolean timer_prepare(GSource *source, gint *timeout_ms)
+{
+    const Timer *timer = ((TimerSource *)source)->timer;
+    int64_t left_us = timer->at_us < 0 ? -1 : timer->at_us - g_source_get_time(source);
+
+    *timeout_ms = -1;
+    if (timer->at_us >= 0) {
+        *timeout_ms = (gint)CLAMP((left_us + 999) / 1000, 0, G_MAXINT);
+    }
+    return timer->at_us >= 0 && left_us <= 0;
+}
+
+static gboolean timer_check(GSource *source)
+{
+    const Timer *timer = ((TimerSource *)source)->timer;
+
+    return timer->at_us >= 0 && timer->at_us <= g_source_get_time(source);
+}
+
 static gboolean timer_dispatch(GSource *source, GSourceFunc callback, gpointer user_data)
 {
     Timer *timer = ((TimerSource *)source)->timer;
 
     (void)callback;
     (void)user_data;
-    g_source_set_ready_time(source, -1);
+    timer->at_us = -1;
     timer->func(timer->user_data);
     return G_SOURCE_CONTINUE;
 }
 
 static GSourceFuncs timer_funcs = {
+    .prepare = timer_prepare,
+    .check = timer_check,
     .dispatch = timer_dispatch,
 };
 
@@ -173,6 +197,7 @@ Timer *timer_new(GMainContext *context, TimerFunc func, void *user_data)
 {
     Timer *timer = g_new0(Timer, 1);
 
+    timer->at_us = -1;
     timer->func = func;
     timer->user_data = user_data;
     timer->source = g_source_new(&timer_funcs, sizeof(TimerSource));
@@ -193,5 +218,5 @@ void timer_free(Timer *timer)
 
 void timer_set(Timer *timer, int64_t at_us)
 {
-    g_source_set_ready_time(timer->source, at_us);
+    timer->at_us = at_us;
 }

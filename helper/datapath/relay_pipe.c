@@ -20,7 +20,7 @@
 #include "../fd.h"
 
 /* A splice of 64 KiB is one packet of a guest: with room for more of them a wake-up moves what has come meanwhile. */
-#define RELAY_PIPE_LARGE    (512 * 1024)
+#define RELAY_PIPE_LARGE    (1024 * 1024)
 #define RELAY_LARGE_MAX     4
 #define RELAY_PIPE_RETRY_US G_USEC_PER_SEC
 

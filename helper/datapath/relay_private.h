@@ -49,6 +49,7 @@ typedef struct RelayDirection {
     uint8_t *spill;
     size_t spilled;
     size_t unasked;
+    bool bulk;    /* the next read begins with a pipe */
     bool limited; /* the sink's queue is watched */
     bool ending;
     bool done;

@@ -3,7 +3,8 @@
  * relay_pump.c - two kernel sockets, two directions
  *
  * Does:     small data by one recv and one send from a buffer shared by all relays of a thread; a full buffer or a short send
- *           promotes that direction to splice(2) through a pipe; a drained direction gives the pipe back.
+ *           promotes that direction to splice(2) through a pipe; a drained direction gives the pipe back, and takes one again
+ *           as long as much comes at once.
  * Runs in:  the datapath, on the thread of the relay's worker.
  * Trusts:   neither side. A slow reader is the writer's backpressure: nothing is read that cannot be passed on, and
  *           nothing of ours grows. How much the kernel queues for the guest is limited here, as the guest's root sets the
@@ -12,7 +13,8 @@
  *           Without a free pipe a short send leaves at most RELAY_BUFFER bytes, kept in memory until they are passed on.
  * States:   of one direction, from its source to its sink:
  *           COPY    nothing held; recv and send              -> SPLICE, ENDING
- *           SPLICE  a pipe, maybe with bytes                 -> COPY when empty and the source has no more
+ *           SPLICE  a pipe, maybe with bytes                 -> without a pipe when empty and the source has no more; then
+ *                                                            SPLICE again if it was bulk, else COPY
  *           ENDING  the source sent FIN; what is held is passed on, then shutdown(SHUT_WR) -> DONE
  *           DONE    nothing left to do; both DONE ends the relay.
  *           A side that was reset (FAILED) is read out first, as its peer's data came before its RST; then both
@@ -37,9 +39,11 @@
 #include "relay_private.h"
 
 #define RELAY_BUDGET ((size_t)1024 * 1024)
+/* A direction that last moved at least so much at once goes on with a pipe. */
+#define RELAY_BULK_MIN (32 * 1024)
 /* At most so much on the guest's socket before it is asked how much is queued there; what it may be then. */
 #define RELAY_ASK_EVERY ((size_t)256 * 1024)
-#define RELAY_QUEUE_MAX (4 * 1024 * 1024)
+#define RELAY_QUEUE_MAX (3 * 1024 * 1024)
 /* Of which not sent yet; then the kernel tells when there is room again (tcp(7)). */
 #define RELAY_UNSENT_MAX (2 * 1024 * 1024)
 
@@ -141,6 +145,7 @@ static int relay_fill_pipe(RelayWorker *worker, RelayDirection *dir)
 
     if (got > 0) {
         dir->held = (size_t)got;
+        dir->bulk = got >= RELAY_BULK_MIN;
         return 1;
     }
     if (got < 0 && errno != EAGAIN) {
@@ -150,6 +155,7 @@ static int relay_fill_pipe(RelayWorker *worker, RelayDirection *dir)
      * (net/ipv4/tcp.c: tcp_splice_read()): back to copying, as recv(2) goes on and tells. */
     relay_pipes_put(&worker->pipes, &dir->pipe, true);
     dir->source->readable = got == 0 || dir->source->more;
+    dir->bulk &= !dir->source->readable;
     return 1;
 }
 
@@ -233,7 +239,10 @@ static int relay_step(RelayWorker *worker, RelayDirection *dir, size_t *moved)
         relay_worker_wait(dir->sink->relay, RELAY_WAIT_QUEUE);
         return 0;
     }
-    return dir->pipe.read_fd >= 0 ? relay_fill_pipe(worker, dir) : relay_copy(worker, dir, moved);
+    if (dir->pipe.read_fd >= 0 || (dir->bulk && relay_pipes_get(&worker->pipes, &dir->pipe))) {
+        return relay_fill_pipe(worker, dir);
+    }
+    return relay_copy(worker, dir, moved);
 }
 
 /* ---- a relay ---- */

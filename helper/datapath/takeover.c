@@ -177,10 +177,9 @@ static void takeover_listener_gone(Takeover *takeover)
 
 /* ---- the guest's side ---- */
 
-static FlowKey takeover_key(const NetAddr *to, uint16_t to_port, const NetAddr *from,
-                            uint16_t from_port)
+static FlowKey takeover_key(const FrameView *view)
 {
-    return flow_key(to, to_port, from, from_port, 0);
+    return flow_key(&view->dst, view->dst_port, &view->src, view->src_port, 0);
 }
 
 static void takeover_join(Takeover *takeover, Pending *pending, int take_fd)
@@ -213,7 +212,7 @@ static void takeover_accepted(Takeover *takeover, int take_fd, const struct sock
         netaddr_from_sockaddr((const struct sockaddr *)peer, &addresses[1], &ports[1])) {
         NetAddr to = netaddr_unmap(&addresses[0]);
         NetAddr from = netaddr_unmap(&addresses[1]);
-        FlowKey key = takeover_key(&to, ports[0], &from, ports[1]);
+        FlowKey key = flow_key(&to, ports[0], &from, ports[1], 0);
 
         pending = (Pending *)flow_table_lookup(takeover->pending, &key);
     }
@@ -348,7 +347,6 @@ static void takeover_expire(void *user_data)
 static void pending_failed(Pending *pending, int failed)
 {
     Takeover *takeover = pending->takeover;
-
     size_t len;
 
     if (!takeover_host_answer(&takeover->config, pending->syn, pending->len, failed,
@@ -363,17 +361,8 @@ static void pending_failed(Pending *pending, int failed)
     }
 }
 
-static void pending_connected(uint32_t events, void *user_data)
+static void pending_answered(Pending *pending, int failed)
 {
-    Pending *pending = user_data;
-    int failed = 0;
-    socklen_t len = sizeof(failed);
-
-    (void)events;
-    if (getsockopt(pending->fd, SOL_SOCKET, SO_ERROR, &failed, &len) < 0) {
-        failed = errno;
-    }
-    poller_remove(pending->takeover->poller, &pending->watch);
     if (failed != 0) {
         pending_failed(pending, failed);
     } else {
@@ -381,18 +370,35 @@ static void pending_connected(uint32_t events, void *user_data)
     }
 }
 
-/* 0: under way or done already; else errno. */
-static int pending_connect(Pending *pending)
+static void pending_connected(uint32_t events, void *user_data)
+{
+    Pending *pending = user_data;
+    int failed = takeover_host_outcome(pending->fd);
+
+    (void)events;
+    if (failed != EINPROGRESS) {
+        poller_remove(pending->takeover->poller, &pending->watch);
+        pending_answered(pending, failed);
+    }
+}
+
+/* @pending may be gone afterwards. A near server's answer is there when connect(2) returns, which spares a turn of the loop. */
+static void pending_connect(Pending *pending)
 {
     Takeover *takeover = pending->takeover;
     const FlowKey *key = &pending->flow.key;
     int fd = takeover_host_connect(&takeover->config, &key->remote, key->remote_port);
+    int failed = fd < 0 ? -fd : takeover_host_outcome(fd);
 
-    if (fd < 0) {
-        return -fd;
+    pending->fd = MAX(fd, -1);
+    if (failed == EINPROGRESS) {
+        failed = -poller_add(takeover->poller, &pending->watch, fd, EPOLLOUT, pending_connected,
+                             pending);
+        if (failed == 0) {
+            return;
+        }
     }
-    pending->fd = fd;
-    return -poller_add(takeover->poller, &pending->watch, fd, EPOLLOUT, pending_connected, pending);
+    pending_answered(pending, failed);
 }
 
 /* ---- frames ---- */
@@ -452,12 +458,11 @@ static bool pending_again(Pending *pending, const uint8_t *frame, const FrameVie
 
 bool takeover_syn(Takeover *takeover, const uint8_t *frame, size_t len, const FrameView *view)
 {
-    FlowKey key = takeover_key(&view->dst, view->dst_port, &view->src, view->src_port);
+    FlowKey key = takeover_key(view);
     FlowKey skipped = skipped_key(&key);
     Pending *pending = (Pending *)flow_table_lookup(takeover->pending, &key);
     const RelayOwner *owner;
     void *isn;
-    int failed;
 
     (void)len;
     if (pending != NULL) {
@@ -479,15 +484,10 @@ bool takeover_syn(Takeover *takeover, const uint8_t *frame, size_t len, const Fr
         return false;
     }
     pending = g_new0(Pending, 1);
-    pending->flow.key = key;
-    pending->takeover = takeover;
-    pending->fd = -1;
+    *pending = (Pending){.flow.key = key, .takeover = takeover, .fd = -1};
     pending_hold(pending, frame, view);
     flow_table_insert(takeover->pending, &pending->flow, 0);
-    failed = pending_connect(pending);
-    if (failed != 0) {
-        pending_failed(pending, failed);
-    }
+    pending_connect(pending);
     return true;
 }
 
@@ -520,7 +520,7 @@ bool takeover_segment(Takeover *takeover, const uint8_t *frame, const FrameView 
     if (relays_count(takeover->relays) == 0) {
         return false;
     }
-    key = takeover_key(&view->dst, view->dst_port, &view->src, view->src_port);
+    key = takeover_key(view);
     if (relays_lookup(takeover->relays, &key, &data) == NULL) {
         return false;
     }

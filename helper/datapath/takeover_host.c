@@ -15,6 +15,7 @@
 #include <netinet/in.h>
 #include <netinet/ip_icmp.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "../fd.h"
@@ -44,6 +45,18 @@ int takeover_host_connect(const TakeoverConfig *config, const NetAddr *to, uint1
         return -errno;
     }
     return fd_steal(&fd);
+}
+
+int takeover_host_outcome(int fd)
+{
+    struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
+    int failed = 0;
+    socklen_t len = sizeof(failed);
+
+    if (poll(&poll_fd, 1, 0) == 0) {
+        return EINPROGRESS;
+    }
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &failed, &len) < 0 ? errno : failed;
 }
 
 bool takeover_host_answer(const TakeoverConfig *config, const uint8_t *syn, size_t len, int failed,

@@ -12,6 +12,9 @@
 /* A host socket whose connect() is under way or done, or -errno. @port in host byte order. */
 int takeover_host_connect(const TakeoverConfig *config, const NetAddr *to, uint16_t port);
 
+/* What has become of it: 0 connected, EINPROGRESS, or the errno of its failure. */
+int takeover_host_outcome(int fd);
+
 /**
  * takeover_host_answer() - what a real network would have said to a SYN
  * @syn:     the guest's frame, @len bytes
