@@ -35,7 +35,7 @@ typedef enum MessageType {
     MESSAGE_TAP_GONE,       /* datapath -> supervisor: the interface was deleted */
     MESSAGE_SOCKET_REQUEST, /* datapath -> inside: a connected socket in the guest's netns, please */
     MESSAGE_SOCKET_REPLY,   /* inside -> datapath: 1 fd, or none and an errno */
-    MESSAGE_FAST_PATH,      /* inside -> datapath: what takeover works with; 5 fds, 2, 1 or none */
+    MESSAGE_FAST_PATH,      /* inside -> datapath: what takeover works with; 6 fds, 2, 1 or none */
     MESSAGE_REPAIR,         /* datapath -> inside: rules or listener are gone, make them again */
     MESSAGE_TYPE_COUNT
 } MessageType;

@@ -324,8 +324,15 @@ static bool datapath_make_forward(Datapath *dp, GError **error)
 static void datapath_takeover_to_nat(const uint8_t *frame, size_t len, void *user_data)
 {
     Datapath *dp = user_data;
+    FrameView view;
+    size_t out = 0;
 
-    nat_input(dp->nat, frame, len, false); /* a SYN, which had its place in takeover */
+    if (frame_parse(frame, len, &view) == FRAME_OK) {
+        out = datapath_to_nat(dp, frame, len, &view, true);
+    }
+    if (out > 0) {
+        link_send(dp->link, dp->frame, out);
+    }
 }
 
 /* TakeoverHooks.repair */

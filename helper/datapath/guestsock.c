@@ -110,6 +110,9 @@ static gboolean guestsock_readable(gint sock, GIOCondition condition, gpointer u
         } else if (got == 1 && message.type == MESSAGE_SOCKET_REPLY) {
             guestsock_reply(gs, &message.socket_reply,
                             count == 1 ? fds[0] : -message.socket_reply.errnum);
+        } else if (got == -EMFILE && message.type == MESSAGE_FAST_PATH) {
+            message.fast_path.errnum = EMFILE;
+            gs->fast_path(&message.fast_path, NULL, 0, gs->fast_path_data);
         } else if (got == 1 && message.type == MESSAGE_FAST_PATH) {
             gs->fast_path(&message.fast_path, fds, count, gs->fast_path_data);
         } else {

@@ -2,8 +2,8 @@
  *
  * limits.c - who may have how many file descriptors
  *
- * Does:     shares what RLIMIT_NOFILE leaves: half to TCP connections (two each), a tenth to their pipes, a tenth to published
- *           UDP, three tenths to libslirp. A pure function.
+ * Does:     shares what RLIMIT_NOFILE leaves: half to TCP connections (two each), a tenth each to their pipes, to those of
+ *           the fast path that are not answered yet, and to published UDP, a fifth to libslirp. A pure function.
  */
 #include "config.h"
 
@@ -25,11 +25,12 @@ Limits limits_share(const Settings *settings, size_t nofile, size_t used)
     Limits limits = {.room = (unsigned)CLAMP(left / 4, 1, G_MAXINT)};
 
     limits.flows = settings->max_flows != 0 ? MIN(settings->max_flows, limits.room) : limits.room;
-    limits.pending = settings->max_pending != 0 ? settings->max_pending
-                                                : MIN(LIMITS_PENDING, MAX(limits.flows / 2, 1));
+    limits.pending = settings->max_pending != 0
+                         ? settings->max_pending
+                         : (unsigned)CLAMP(MIN(left / 10, limits.flows / 2), 1, LIMITS_PENDING);
     limits.pipes = (unsigned)CLAMP(left / 20, 2, G_MAXINT);
     limits.udp = (unsigned)CLAMP(left / 10, 1, LIMITS_UDP);
     limits.ping = (unsigned)CLAMP(nofile / 16, 1, LIMITS_PING);
-    limits.nat = (unsigned)CLAMP(left * 3 / 10, 2, LIMITS_NAT);
+    limits.nat = (unsigned)CLAMP(left / 5, 2, LIMITS_NAT);
     return limits;
 }

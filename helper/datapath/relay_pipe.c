@@ -32,12 +32,21 @@ static void relay_pipe_close(RelayPipes *pipes, const RelayPipe *pipe)
     pipes->open--;
 }
 
+bool relay_pipes_may_get(const RelayPipes *pipes)
+{
+    return pipes->spares > 0 ||
+           (pipes->open < pipes->max && g_get_monotonic_time() >= pipes->retry_us);
+}
+
 static bool relay_pipe_open(RelayPipes *pipes, RelayPipe *ret)
 {
     int fds[2];
 
-    if (pipes->open >= pipes->max || g_get_monotonic_time() < pipes->retry_us ||
-        pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0) {
+    if (!relay_pipes_may_get(pipes)) {
+        return false;
+    }
+    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0) {
+        pipes->retry_us = g_get_monotonic_time() + RELAY_PIPE_RETRY_US;
         return false;
     }
     if (fcntl(fds[0], F_GETPIPE_SZ) < (int)RELAY_PIPE_MIN) {

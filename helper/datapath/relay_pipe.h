@@ -36,6 +36,8 @@ typedef struct RelayPipes {
 
 /* Non-blocking, empty; a large one if the user's budget allows it. False: none is to be had now. */
 bool relay_pipes_get(RelayPipes *pipes, RelayPipe *ret);
+/* Would relay_pipes_get() try? Asks nobody. */
+bool relay_pipes_may_get(const RelayPipes *pipes);
 /* Takes one back; it becomes RELAY_PIPE_NONE, which may be given too. @empty: it can be used again. */
 void relay_pipes_put(RelayPipes *pipes, RelayPipe *pipe, bool empty);
 /* Closes those that nobody uses: they count against a budget shared with every other sandbox of the user. */

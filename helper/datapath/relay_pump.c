@@ -10,7 +10,8 @@
  *           nothing of ours grows. How much the kernel queues for the guest is limited here, as the guest's root sets the
  *           limits of sockets in its namespace (tcp_wmem).
  * Limits:   RELAY_BUDGET bytes a direction and turn; RELAY_QUEUE_MAX bytes on the guest's socket, and what one more step moves.
- *           Without a free pipe a short send leaves at most RELAY_BUFFER bytes, kept in memory until they are passed on.
+ *           When the pipes are out bytes are looked at, sent, and only then taken from the source. A short send before that
+ *           is known leaves at most RELAY_BUFFER bytes, kept in memory until they are passed on: once a second and thread.
  * States:   of one direction, from its source to its sink:
  *           COPY    nothing held; recv and send              -> SPLICE, ENDING
  *           SPLICE  a pipe, maybe with bytes                 -> without a pipe when empty and the source has no more; then
@@ -177,7 +178,10 @@ static void relay_hold(RelayWorker *worker, RelayDirection *dir, const uint8_t *
 static int relay_copy(RelayWorker *worker, RelayDirection *dir, size_t *moved)
 {
     RelaySide *source = dir->source;
-    ssize_t got = recv(source->fd, worker->buffer, RELAY_BUFFER, MSG_DONTWAIT);
+    /* Without a pipe for what a short send leaves, bytes stay with the source until they are sent. */
+    bool peek = !relay_pipes_may_get(&worker->pipes);
+    ssize_t got =
+        recv(source->fd, worker->buffer, RELAY_BUFFER, MSG_DONTWAIT | (peek ? MSG_PEEK : 0));
     ssize_t sent;
 
     if (got < 0) {
@@ -199,8 +203,15 @@ static int relay_copy(RelayWorker *worker, RelayDirection *dir, size_t *moved)
         sent = 0;
     }
     relay_sent(dir, (size_t)sent, moved);
+    if (peek && sent > 0) {
+        (void)recv(source->fd, worker->buffer, (size_t)sent, MSG_DONTWAIT | MSG_TRUNC);
+    }
     if (dir->sink->failed) {
         return 0;
+    }
+    if (peek) {
+        source->readable |= sent < got;
+        return sent > 0;
     }
     if (sent < got) {
         relay_hold(worker, dir, worker->buffer + sent, (size_t)(got - sent));

@@ -11,7 +11,7 @@
  * Lock:     of the fds: the loop thread puts both into the epoll set before the worker may close them, and may reset a
  *           relay's connections while the worker is about to.
  * Sleep:    without anything to do a worker waits without a timeout. It looks again after RELAY_LOOK_US when a guest's socket
- *           has too much queued, and once after RELAY_TRIM_US to close spare pipes.
+ *           has too much queued, and once after RELAY_TRIM_MS to close spare pipes.
  */
 #include "config.h"
 

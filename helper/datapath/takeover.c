@@ -11,7 +11,7 @@
  * Owns:     listener and raw sockets; pending connections.
  * Not here: connect() and the words for its failure (takeover_host.c); sockets in the guest (takeover_guest.c); repairs
  *           (mender.c).
- * Limits:   pending_max, flows_max; TAKEOVER_SKIP_MAX destinations.
+ * Limits:   pending_max, flows_max.
  * States:   of a connection. Every way to "libslirp" closes the host socket and hands the held SYN over, so that nothing works
  *           less than without the fast path.
  *
@@ -25,8 +25,12 @@
  *                                          timeout                                 end without a word
  *                                          too many pending                        end without a word
  *                                          an error of our own (no port, no fd)    libslirp
+ *                                          connected, but the rules are gone       libslirp
+ *                                          connected, but the caller is gone       end without a word
+ *                                          a SYN of the tuple that is not fit      libslirp
  *   INJECTED    the SYN sent through the   accept() of exactly this tuple          joined (a relay's)
- *               raw socket marked M2       the SYN on the TAP, as we sent it       libslirp; rules repaired
+ *               raw socket marked M2       refused to the raw socket               libslirp; destination skipped
+ *                                          the SYN on the TAP, as we sent it       libslirp; rules repaired
  *                                          the guest's own copy of it once more    stays, sent again, at most twice
  *                                          a newer SYN of the tuple                INJECTED with that one
  *                                          80 ms without accept()
@@ -54,22 +58,21 @@
 #include "flow.h"
 #include "mender.h"
 #include "poller.h"
+#include "skips.h"
 #include "takeover_guest.h"
 #include "takeover_host.h"
 
-/* Ethernet, IPv6 and the largest TCP header. */
-#define TAKEOVER_SYN_MAX (14 + 40 + 60)
 /* A connection that libslirp carries in the end shall not take 100 ms longer for it. */
 #define TAKEOVER_ACCEPT_US (80 * 1000)
 /* One that the listener has answered and nobody accepts, for want of an fd. */
 #define TAKEOVER_GIVE_UP_US    (10 * G_USEC_PER_SEC)
 #define TAKEOVER_ACCEPT_BUDGET 256
-#define TAKEOVER_INJECTIONS    3
+#define TAKEOVER_RETRY_US      (250 * 1000)
+/* So old a SYN may have been sent before, to libslirp, and answered. */
+#define TAKEOVER_STALE_US   (20 * 1000)
+#define TAKEOVER_INJECTIONS 3
 /* A SYN older than this may be one whose sender has given up: no reason to avoid the destination. */
-#define TAKEOVER_FRESH_US  G_USEC_PER_SEC
-#define TAKEOVER_SKIP_US   (60 * G_USEC_PER_SEC)
-#define TAKEOVER_SKIP_MAX  1024
-#define TAKEOVER_HOP_LIMIT 255
+#define TAKEOVER_FRESH_US G_USEC_PER_SEC
 
 struct Takeover {
     TakeoverConfig config;
@@ -78,9 +81,10 @@ struct Takeover {
     Relays *relays;
     RelayOwner owner; /* of the joined ones; their data is the ISN */
     FlowTable *pending;
-    FlowTable *skipped;
+    Skips *skips;
     GQueue injected; /* Pending, by age */
     Timer *expiry;
+    Timer *retry; /* of accept(), for want of an fd */
     Mender *mender;
     TakeoverGuest guest;
     PollerWatch listener;
@@ -131,30 +135,11 @@ static void pending_evicted(Flow *flow, FlowEnd why, void *user_data)
     pending_free((Pending *)flow);
 }
 
-static void skipped_ended(Flow *flow, FlowEnd why, void *user_data)
-{
-    (void)why;
-    (void)user_data;
-    g_free(flow);
-}
-
-static FlowKey skipped_key(const FlowKey *key)
-{
-    return flow_key(&key->remote, 0, &key->local, 0, 0);
-}
-
 static void takeover_skip(Takeover *takeover, const Pending *pending)
 {
-    FlowKey key = skipped_key(&pending->flow.key);
-    Flow *skipped;
-
-    if (g_get_monotonic_time() - pending->syn_us > TAKEOVER_FRESH_US ||
-        flow_table_lookup(takeover->skipped, &key) != NULL) {
-        return;
+    if (g_get_monotonic_time() - pending->syn_us <= TAKEOVER_FRESH_US) {
+        skips_add(takeover->skips, &pending->flow.key.remote);
     }
-    skipped = g_new0(Flow, 1);
-    skipped->key = key;
-    flow_table_insert(takeover->skipped, skipped, TAKEOVER_SKIP_US);
 }
 
 static void pending_to_nat(Pending *pending)
@@ -195,6 +180,8 @@ static void takeover_join(Takeover *takeover, Pending *pending, int take_fd)
     takeover->counters.taken++;
     pair = (RelayPair){
         .client = host, .guest = take_fd, .owner = &takeover->owner, .data = GUINT_TO_POINTER(isn)};
+    relays_reset(takeover->relays,
+                 &key); /* a published port's, if the guest and a client agree on it */
     (void)relays_join(takeover->relays, &pair, &key);
 }
 
@@ -245,9 +232,13 @@ static void takeover_accept(Takeover *takeover)
         } else if (errno == EINVAL) {
             takeover_listener_gone(takeover); /* closed by sock_diag(7) SOCK_DESTROY */
             return;
-        } else if (errno != ECONNABORTED && errno != EINTR) {
-            /* EAGAIN; without an fd to spare what is pending goes to libslirp when its time is up. */
+        } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            /* What has been answered waits in the backlog, and would be an event all the time. */
+            poller_remove(takeover->poller, &takeover->listener);
+            timer_set(takeover->retry, g_get_monotonic_time() + TAKEOVER_RETRY_US);
             return;
+        } else if (errno != ECONNABORTED && errno != EINTR) {
+            return; /* EAGAIN */
         }
     }
 }
@@ -282,6 +273,16 @@ static void pending_inject(Pending *pending)
     if (!mender_sound(takeover->mender)) {
         pending_to_nat(pending);
         return;
+    }
+    if (g_get_monotonic_time() - pending->flow.born_us > TAKEOVER_STALE_US) {
+        TakeoverCaller caller = takeover_guest_caller(&takeover->guest, &pending->flow.key);
+
+        /* Nobody waits any more, or libslirp has connected it: a second answer would break that. */
+        if (caller == TAKEOVER_CALLER_GONE || caller == TAKEOVER_CALLER_CONNECTED) {
+            takeover->counters.given_up++;
+            pending_end(pending);
+            return;
+        }
     }
     memcpy(packet, pending->syn + FRAME_ETH_LEN, len);
     packet[takeover_hop_limit_at(to->family)] =
@@ -403,17 +404,6 @@ static void pending_connect(Pending *pending)
 
 /* ---- frames ---- */
 
-/* A SYN of the guest's own stack, and nothing that only libslirp can do. */
-static bool takeover_fit(const Takeover *takeover, const FrameView *view)
-{
-    bool ipv6 = view->dst.family == AF_INET6;
-
-    return view->payload == view->end && view->end <= TAKEOVER_SYN_MAX &&
-           view->hop_limit == takeover->guest.hop_limit[ipv6] &&
-           !(ipv6 &&
-             (IN6_IS_ADDR_LINKLOCAL(&view->dst.v6) || IN6_IS_ADDR_LINKLOCAL(&view->src.v6)));
-}
-
 static void pending_hold(Pending *pending, const uint8_t *frame, const FrameView *view)
 {
     pending->isn = view->seq;
@@ -435,7 +425,7 @@ static bool pending_again(Pending *pending, const uint8_t *frame, const FrameVie
         pending_to_nat(pending);
         return true;
     }
-    if (!takeover_fit(takeover, view)) {
+    if (!takeover_guest_fits(&takeover->guest, view)) {
         pending_end(pending);
         return false;
     }
@@ -459,7 +449,6 @@ static bool pending_again(Pending *pending, const uint8_t *frame, const FrameVie
 bool takeover_syn(Takeover *takeover, const uint8_t *frame, size_t len, const FrameView *view)
 {
     FlowKey key = takeover_key(view);
-    FlowKey skipped = skipped_key(&key);
     Pending *pending = (Pending *)flow_table_lookup(takeover->pending, &key);
     const RelayOwner *owner;
     void *isn;
@@ -476,10 +465,10 @@ bool takeover_syn(Takeover *takeover, const uint8_t *frame, size_t len, const Fr
         /* The guest has forgotten that connection. Its remains would answer the new SYN. */
         relays_reset(takeover->relays, &key);
     }
-    if (!mender_sound(takeover->mender) || !takeover_fit(takeover, view) ||
+    if (!mender_sound(takeover->mender) || !takeover_guest_fits(&takeover->guest, view) ||
         relays_count(takeover->relays) + flow_table_count(takeover->pending) >=
             takeover->config.flows_max ||
-        flow_table_lookup(takeover->skipped, &skipped) != NULL ||
+        skips_has(takeover->skips, &view->dst) ||
         !takeover_guest_is_local(&takeover->guest, &view->src)) {
         return false;
     }
@@ -530,6 +519,18 @@ bool takeover_segment(Takeover *takeover, const uint8_t *frame, const FrameView 
 
 /* ---- beginning and end ---- */
 
+static void takeover_watch_listener(void *user_data)
+{
+    Takeover *takeover = user_data;
+    int fd = takeover->guest.fds[FAST_PATH_LISTENER];
+
+    if (fd >= 0 && !takeover->listener.active &&
+        poller_add(takeover->poller, &takeover->listener, fd, EPOLLIN, takeover_listener_event,
+                   takeover) != 0) {
+        fd_clear(&takeover->guest.fds[FAST_PATH_LISTENER]);
+    }
+}
+
 void takeover_equip(Takeover *takeover, const MessageFastPath *message, const int *take_fds,
                     size_t count)
 {
@@ -539,11 +540,7 @@ void takeover_equip(Takeover *takeover, const MessageFastPath *message, const in
     if (inbound_alone) {
         return; /* no table: nothing is taken over, and there is nothing to mend */
     }
-    if (takeover->guest.fds[FAST_PATH_LISTENER] >= 0 && !takeover->listener.active &&
-        poller_add(takeover->poller, &takeover->listener, takeover->guest.fds[FAST_PATH_LISTENER],
-                   EPOLLIN, takeover_listener_event, takeover) != 0) {
-        fd_clear(&takeover->guest.fds[FAST_PATH_LISTENER]);
-    }
+    takeover_watch_listener(takeover);
     mender_answered(takeover->mender, message->errnum == 0,
                     takeover->guest.fds[FAST_PATH_LISTENER] >= 0);
 }
@@ -569,8 +566,9 @@ Takeover *takeover_new(GMainContext *context, Relays *relays, const TakeoverConf
     g_queue_init(&takeover->injected);
     takeover->pending =
         flow_table_new(context, MAX(config->pending_max, 1), pending_evicted, takeover);
-    takeover->skipped = flow_table_new(context, TAKEOVER_SKIP_MAX, skipped_ended, takeover);
+    takeover->skips = skips_new(context);
     takeover->expiry = timer_new(context, takeover_expire, takeover);
+    takeover->retry = timer_new(context, takeover_watch_listener, takeover);
     takeover->mender = mender_new(context, &takeover->hooks);
     takeover->poller = poller_new(context, error);
     return takeover->poller == NULL ? NULL : g_steal_pointer(&takeover);
@@ -582,12 +580,13 @@ void takeover_free(Takeover *takeover)
         return;
     }
     flow_table_free(takeover->pending);
-    flow_table_free(takeover->skipped);
+    skips_free(takeover->skips);
     if (takeover->poller != NULL) {
         poller_remove(takeover->poller, &takeover->listener);
     }
     poller_free(takeover->poller);
     timer_free(takeover->expiry);
+    timer_free(takeover->retry);
     mender_free(takeover->mender);
     takeover_guest_clear(&takeover->guest);
     g_free(takeover);

@@ -6,6 +6,8 @@
  *           answers are there when the question has been sent.
  * Runs in:  the datapath, on the loop thread. The sockets were made by inside, in the guest's namespace.
  * Trusts:   nothing that it learns, beyond choosing who shall carry the guest's own connection.
+ * Rights:   the sock_diag(7) socket can list the guest's sockets, and destroy them where our user owns the guest's user
+ *           namespace; what is outside the guest's network namespace it cannot see.
  */
 #include "config.h"
 
@@ -25,6 +27,7 @@
 #define TAKEOVER_HOP_LIMIT 255
 /* An inet_diag_msg with all the attributes that come unasked. */
 #define TAKEOVER_ANSWER_MAX 1024
+#define TAKEOVER_FORGED_MAX 64
 
 void takeover_guest_init(TakeoverGuest *guest)
 {
@@ -44,6 +47,16 @@ uint8_t takeover_guest_inject_hop_limit(const TakeoverGuest *guest, sa_family_t 
     uint8_t own = guest->hop_limit[family == AF_INET6];
 
     return own == TAKEOVER_HOP_LIMIT ? TAKEOVER_HOP_LIMIT - 1 : TAKEOVER_HOP_LIMIT;
+}
+
+bool takeover_guest_fits(const TakeoverGuest *guest, const FrameView *view)
+{
+    bool ipv6 = view->dst.family == AF_INET6;
+
+    return view->payload == view->end && view->end <= TAKEOVER_SYN_MAX &&
+           view->hop_limit == guest->hop_limit[ipv6] &&
+           !(ipv6 &&
+             (IN6_IS_ADDR_LINKLOCAL(&view->dst.v6) || IN6_IS_ADDR_LINKLOCAL(&view->src.v6)));
 }
 
 int takeover_guest_send(const TakeoverGuest *guest, MessageFastPathFd first, const uint8_t *packet,
@@ -107,15 +120,22 @@ static int diag_state(const TakeoverGuest *guest, const FlowKey *key)
         char bytes[TAKEOVER_ANSWER_MAX];
     } answer;
     int fd = guest->fds[FAST_PATH_DIAG];
+    struct sockaddr_nl from;
+    socklen_t from_len = sizeof(from);
     ssize_t got;
 
     diag_put(ask.request.id.idiag_src, &key->local);
     diag_put(ask.request.id.idiag_dst, &key->remote);
+    /* What the guest's root may have sent here is in the way. */
+    for (unsigned i = 0; i < TAKEOVER_FORGED_MAX &&
+                         recv(fd, &answer, sizeof(answer), MSG_DONTWAIT | MSG_TRUNC) >= 0;
+         i++) {
+    }
     if (send(fd, &ask, sizeof(ask), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
         return -errno;
     }
-    got = recv(fd, &answer, sizeof(answer), MSG_DONTWAIT);
-    if (got < (ssize_t)NLMSG_HDRLEN) {
+    got = recvfrom(fd, &answer, sizeof(answer), MSG_DONTWAIT, (struct sockaddr *)&from, &from_len);
+    if (got < (ssize_t)NLMSG_HDRLEN || from.nl_pid != 0) {
         return -EIO;
     }
     if (answer.header.nlmsg_type == NLMSG_ERROR && got >= (ssize_t)NLMSG_LENGTH(sizeof(int))) {

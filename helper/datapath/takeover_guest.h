@@ -8,6 +8,7 @@
 
 #include "../message.h"
 #include "flow.h"
+#include "frame.h"
 
 /**
  * struct TakeoverGuest - the guest's half of takeover: sockets in its namespace
@@ -32,6 +33,12 @@ void takeover_guest_equip(TakeoverGuest *guest, const MessageFastPath *message, 
 
 /* The hop limit that tells a re-injected SYN from the guest's own. */
 uint8_t takeover_guest_inject_hop_limit(const TakeoverGuest *guest, sa_family_t family);
+
+/* Ethernet, IPv6 and the largest TCP header. */
+#define TAKEOVER_SYN_MAX (14 + 40 + 60)
+
+/* Is it a SYN of the guest's own stack, as far as the frame says, and nothing that only libslirp can do? */
+bool takeover_guest_fits(const TakeoverGuest *guest, const FrameView *view);
 
 /* A whole IP packet through the raw socket of its family; @first: FAST_PATH_INJECT4 or FAST_PATH_RETURN4. 0 or -errno. */
 int takeover_guest_send(const TakeoverGuest *guest, MessageFastPathFd first, const uint8_t *packet,

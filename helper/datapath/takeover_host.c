@@ -32,6 +32,8 @@ int takeover_host_connect(const TakeoverConfig *config, const NetAddr *to, uint1
         return -errno;
     }
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    /* The guest's own keepalives end at the relay. */
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
     if (from->family == to->family) {
         /* connect() chooses the port, when it knows the whole tuple (ip(7)). */
         (void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));

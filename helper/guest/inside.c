@@ -220,8 +220,37 @@ static bool inside_prepare(Inside *inside, GError **error)
     return failed == 0;
 }
 
+/* @errnum: of the reply itself; written if the fd cannot be sent. Waits for room if the datapath is slow to read. 1, or 0 when the
+ * datapath has gone, or -errno. */
+static int inside_reply(const Inside *inside, const void *reply, int32_t *errnum, int fd)
+{
+    int failed;
+
+    while ((failed = message_send(inside->datapath, reply, fd < 0 ? NULL : &fd, fd >= 0)) != 0) {
+        struct pollfd fds[2] = {{.fd = inside->datapath, .events = POLLOUT},
+                                {.fd = inside->supervisor}};
+
+        if (failed == -ETOOMANYREFS && fd >= 0) {
+            /* Too many fds of this user in flight: say so without one. */
+            *errnum = ETOOMANYREFS;
+            fd = -1;
+            continue;
+        }
+        if (failed != -EAGAIN) {
+            return failed == -EPIPE || failed == -ECONNRESET ? 0 : failed;
+        }
+        if (poll(fds, 2, -1) < 0 && errno != EINTR) {
+            return -errno;
+        }
+        if (fds[1].revents != 0) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 /* The rules again, and a listener if that was destroyed too (ss -K of the guest's root). */
-static bool inside_repair(Inside *inside, const MessageRepair *request)
+static int inside_repair(Inside *inside, const MessageRepair *request)
 {
     MessageFastPath answer = {.type = MESSAGE_FAST_PATH};
     g_autoptr(GError) error = NULL;
@@ -232,7 +261,7 @@ static bool inside_repair(Inside *inside, const MessageRepair *request)
 
     if (!loaded || now - inside->repaired_us < INSIDE_REPAIR_US) {
         answer.errnum = loaded ? EBUSY : EOPNOTSUPP;
-        return message_send(inside->datapath, &answer, NULL, 0) == 0;
+        return inside_reply(inside, &answer, &answer.errnum, -1);
     }
     inside->repaired_us = now;
     if (request->listener) {
@@ -246,27 +275,7 @@ static bool inside_repair(Inside *inside, const MessageRepair *request)
     } else {
         inside->listener_port = port;
     }
-    return message_send(inside->datapath, &answer, &fd, answer.errnum == 0 && fd >= 0 ? 1 : 0) == 0;
-}
-
-/* Waits for room if the datapath is slow to read. 0 or -errno. */
-static int inside_reply(const Inside *inside, const MessageSocketReply *reply, const int *fd,
-                        size_t count)
-{
-    int failed;
-
-    while ((failed = message_send(inside->datapath, reply, fd, count)) == -EAGAIN) {
-        struct pollfd fds[2] = {{.fd = inside->datapath, .events = POLLOUT},
-                                {.fd = inside->supervisor}};
-
-        if (poll(fds, 2, -1) < 0 && errno != EINTR) {
-            return -errno;
-        }
-        if (fds[1].revents != 0) {
-            return -EPIPE;
-        }
-    }
-    return failed;
+    return inside_reply(inside, &answer, &answer.errnum, answer.errnum == 0 ? fd : -1);
 }
 
 /* 1; 0 when the datapath has gone; -errno for what cannot go on: a message that is none, or a reply that cannot be sent. */
@@ -286,7 +295,7 @@ static int inside_serve(Inside *inside)
         return got;
     }
     if (message.type == MESSAGE_REPAIR) {
-        return inside_repair(inside, &message.repair) ? 1 : 0;
+        return inside_repair(inside, &message.repair);
     }
     if (message.type != MESSAGE_SOCKET_REQUEST) {
         return -EBADMSG;
@@ -297,16 +306,7 @@ static int inside_serve(Inside *inside)
     fd = transparent_connect(inside->guest, &message.socket_request, &reply);
     reply.id = message.socket_request.id;
     reply.errnum = fd < 0 ? -fd : 0;
-    got = inside_reply(inside, &reply, &fd, fd < 0 ? 0 : 1);
-    if (got == -ETOOMANYREFS && fd >= 0) {
-        /* Too many fds of this user in flight: say so without one. */
-        reply.errnum = ETOOMANYREFS;
-        got = inside_reply(inside, &reply, NULL, 0);
-    }
-    if (got == -EPIPE || got == -ECONNRESET) {
-        return 0;
-    }
-    return got == 0 ? 1 : got;
+    return inside_reply(inside, &reply, &reply.errnum, fd);
 }
 
 static void inside_loop(Inside *inside)

@@ -272,7 +272,7 @@ LAB_TEST(environment, a_firewall_that_refuses_lo, .limit_ms = 60000)
                 "table inet g { chain i { type filter hook input priority 0; policy drop;\n"
                 "iifname \"tap0\" accept\nmeta l4proto ipv6-icmp accept\n}\n}\n");
     /* This one is waited for 100 ms before libslirp gets it. */
-    out_works(lab, &pair, LATER_MS + 50);
+    out_works(lab, &pair, LATER_MS);
 }
 
 static void masqueraded(Lab *lab, const char *how)

@@ -257,7 +257,7 @@ LAB_TEST(takeover_repair, a_firewall_that_refuses_lo_costs_one_connect_a_tenth_o
         (void)lab_serve_tcp(lab, listener, LAB_ECHO);
         first = connect_ms(lab, address, port);
         second = connect_ms(lab, address, port);
-        LAB_CHECK(first < LAB_MS(200) && second < LAB_MS(90), "%s: %d ms, then %d ms", address,
+        LAB_CHECK(first < LAB_MS(100) && second < LAB_MS(90), "%s: %d ms, then %d ms", address,
                   first, second);
     }
 }

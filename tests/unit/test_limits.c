@@ -16,7 +16,8 @@
 /* What there may be at once never takes more fds than there are. */
 static void expect_room(const Limits *limits, size_t nofile)
 {
-    size_t most = 2 * (size_t)limits->flows + 2 * (size_t)limits->pipes + limits->udp + limits->nat;
+    size_t most = 2 * (size_t)limits->flows + 2 * (size_t)limits->pipes + limits->pending +
+                  limits->udp + limits->nat;
 
     cr_expect_leq(most, nofile, "%zu of %zu", most, nofile);
     cr_expect_geq(limits->flows, 1);
