@@ -298,36 +298,56 @@ LAB_TEST(source, udp_server_sees_the_clients_own_address_and_port)
     datagram(client, six, name_of(client));
 }
 
+/* The families of a client at FAR, a published port and a server. */
+static const struct {
+    const char *far, *host, *any, *gateway, *loopback;
+} families[] = {{LAB_FAR_V4, LAB_HOST_V4, "0.0.0.0", LAB_GATEWAY_V4, "127.0.0.1"},
+                {LAB_FAR_V6, LAB_HOST_V6, "::", LAB_GATEWAY_V6, "::1"}};
+
 LAB_TEST(source, udp_clients_get_their_own_replies)
 {
-    int server = lab_udp(lab, LAB_GUEST, "0.0.0.0", 5000);
-    int one, two;
-
     /* The same client port by two published ports to one guest port: the second is shown as another. */
     (void)lab_helper(lab, "--fast-path=require", "-p 5353:5000/udp", "-p 5354:5000/udp", NULL);
-    one = client_from(lab, LAB_FAR, SOCK_DGRAM, LAB_FAR_V4, 4444, LAB_HOST_V4, 5353);
-    two = client_from(lab, LAB_FAR, SOCK_DGRAM, LAB_FAR_V4, 4444, LAB_HOST_V4, 5354);
-    datagram(one, server, LAB_FAR_V4 ":4444");
-    datagram(two, server, NULL);
-    datagram(one, server, LAB_FAR_V4 ":4444");
-    datagram(two, server, NULL);
-    datagram(lab_udp_connected(lab, LAB_FAR, LAB_HOST_V4, 5353), server, NULL);
+    for (size_t i = 0; i < G_N_ELEMENTS(families); i++) {
+        int server = lab_udp(lab, LAB_GUEST, families[i].any, 5000);
+        int one =
+            client_from(lab, LAB_FAR, SOCK_DGRAM, families[i].far, 4444, families[i].host, 5353);
+        int two =
+            client_from(lab, LAB_FAR, SOCK_DGRAM, families[i].far, 4444, families[i].host, 5354);
+        const char *first = name_of(one);
+
+        datagram(one, server, first);
+        datagram(two, server, NULL);
+        datagram(one, server, first);
+        datagram(two, server, NULL);
+        datagram(lab_udp_connected(lab, LAB_FAR, families[i].host, 5353), server, NULL);
+    }
 }
 
-LAB_TEST(source, udp_loopback_clients_appear_as_the_gateway)
+/* The server sees that address. */
+static void udp_is_seen_as(int client, int server, const char *wanted)
 {
-    int server = lab_udp(lab, LAB_GUEST, "0.0.0.0", 5000);
-    int client, seen;
     struct sockaddr_storage from;
     char byte = 'x';
 
-    (void)publishing(lab, "-p 5353:5000/udp");
-    client = lab_udp_connected(lab, LAB_RUNTIME, "127.0.0.1", 5353);
     LAB_ASSERT_EQ(send(client, &byte, 1, 0), 1);
-    seen = (int)lab_recv_datagram(server, &byte, 1, &from, LAB_MS(LAB_WAIT_MS));
-    LAB_ASSERT_EQ(seen, 1);
-    LAB_CHECK(starts_with(lab_address_text(&from), LAB_GATEWAY_V4), "%s", lab_address_text(&from));
+    LAB_ASSERT_EQ(lab_recv_datagram(server, &byte, 1, &from, LAB_MS(LAB_WAIT_MS)), 1);
+    LAB_CHECK(starts_with(lab_address_text(&from), wanted), "%s", lab_address_text(&from));
     datagram(client, server, NULL);
+}
+
+LAB_TEST(source, udp_loopback_clients_and_all_with_src_gw_appear_as_the_gateway)
+{
+    (void)lab_helper(lab, "--fast-path=require", "-p 5353:5000/udp", "-p 5354:5000/udp,src=gw",
+                     NULL);
+    for (size_t i = 0; i < G_N_ELEMENTS(families); i++) {
+        int server = lab_udp(lab, LAB_GUEST, families[i].any, 5000);
+
+        udp_is_seen_as(lab_udp_connected(lab, LAB_RUNTIME, families[i].loopback, 5353), server,
+                       families[i].gateway);
+        udp_is_seen_as(lab_udp_connected(lab, LAB_FAR, families[i].host, 5354), server,
+                       families[i].gateway);
+    }
 }
 
 /* ---- what the guest's root may do ---- */
@@ -376,19 +396,23 @@ LAB_TEST(source, connections_survive_a_flush_of_conntrack)
 
 LAB_TEST(source, udp_replies_survive_a_flush_of_conntrack)
 {
-    int server = lab_udp(lab, LAB_GUEST, "0.0.0.0", 5000), client;
-    struct sockaddr_storage from;
-    char byte = 'x';
-
     (void)publishing(lab, "-p 5353:5000/udp");
-    client = lab_udp_connected(lab, LAB_FAR, LAB_HOST_V4, 5353);
-    LAB_ASSERT_EQ(send(client, &byte, 1, 0), 1);
-    LAB_ASSERT_EQ(lab_recv_datagram(server, &byte, 1, &from, LAB_MS(LAB_WAIT_MS)), 1);
-    LAB_ASSERT_EQ(lab_run(lab, LAB_GUEST, flush_conntrack, NULL, 0), 0);
-    LAB_ASSERT_EQ(sendto(server, "z", 1, 0, (struct sockaddr *)&from, sizeof(struct sockaddr_in)),
-                  1);
-    LAB_ASSERT_EQ(lab_recv_datagram(client, &byte, 1, NULL, LAB_MS(LAB_WAIT_MS)), 1);
-    LAB_ASSERT_EQ(byte, 'z');
+    for (size_t i = 0; i < G_N_ELEMENTS(families); i++) {
+        int server = lab_udp(lab, LAB_GUEST, families[i].any, 5000);
+        int client = lab_udp_connected(lab, LAB_FAR, families[i].host, 5353);
+        struct sockaddr_storage from;
+        char byte = 'x';
+
+        LAB_ASSERT_EQ(send(client, &byte, 1, 0), 1);
+        LAB_ASSERT_EQ(lab_recv_datagram(server, &byte, 1, &from, LAB_MS(LAB_WAIT_MS)), 1);
+        LAB_ASSERT_EQ(lab_run(lab, LAB_GUEST, flush_conntrack, NULL, 0), 0);
+        LAB_ASSERT_EQ(sendto(server, "z", 1, 0, (struct sockaddr *)&from,
+                             from.ss_family == AF_INET ? sizeof(struct sockaddr_in)
+                                                       : sizeof(struct sockaddr_in6)),
+                      1);
+        LAB_ASSERT_EQ(lab_recv_datagram(client, &byte, 1, NULL, LAB_MS(LAB_WAIT_MS)), 1);
+        LAB_ASSERT_EQ(byte, 'z');
+    }
 }
 
 /* ---- a kernel without nf_tables ---- */

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/resource.h>
 
 #include "lab_test.h"
 #include "takeoverfixture.h"
@@ -425,4 +426,64 @@ LAB_TEST(takeover_repair, an_abandoned_connect_leaves_no_connection_at_the_far_m
     lab_do(lab, LAB_HOST, "ip route add 2001:db8:77::/64 via " LAB_FAR_V6);
     abandoned(lab, "198.18.1.1", 81);
     abandoned(lab, "2001:db8:77::1", 82);
+}
+
+/* ---- file descriptors ---- */
+
+/* The number that the process's next fd gets. */
+static unsigned next_fd(Lab *lab, pid_t pid)
+{
+    g_autofree char *text = place_says(
+        lab, LAB_HOST,
+        "set -e; cd /proc/%d/fdinfo; n=0; while [ -e $n ]; do n=$((n + 1)); done; echo $n",
+        (int)pid);
+    unsigned number = (unsigned)g_ascii_strtoull(text, NULL, 10);
+
+    LAB_CHECK(number > 3, "process %d: '%s'", (int)pid, text);
+    return number;
+}
+
+/* The host's side gets the last fd, so that what the guest's kernel has connected cannot be accepted. */
+LAB_TEST(takeover_repair, without_an_fd_to_accept_with_nothing_spins_and_the_connection_waits)
+{
+    LabHelper *helper = fast_helper(lab);
+    LabTrio trio = trio_of(lab, helper);
+    struct rlimit before, scarce;
+    int64_t cpu;
+
+    LAB_ASSERT_CALL(prlimit(trio.datapath, RLIMIT_NOFILE, NULL, &before));
+    scarce = before;
+    EACH_FAMILY(address)
+    {
+        Ends ends;
+
+        scarce.rlim_cur = next_fd(lab, trio.datapath) + 1;
+        LAB_ASSERT_CALL(prlimit(trio.datapath, RLIMIT_NOFILE, &scarce, NULL));
+        ends = connection(lab, address);
+        cpu = cpu_of_a_quiet_second(helper);
+        LAB_CHECK(cpu < LAB_MS(200), "%lld ms of CPU in a second", (long long)cpu);
+        LAB_ASSERT_CALL(prlimit(trio.datapath, RLIMIT_NOFILE, &before, NULL));
+        say_both_ways(ends);
+        LAB_CHECK(carries(lab, ends), "%s: went over the TAP", address);
+    }
+}
+
+LAB_TEST(takeover_repair, what_goes_to_libslirp_in_the_end_counts_against_its_limit)
+{
+    enum { ADDRESSES = 20, MOST = 10 };
+    int listener, connected = 0;
+
+    lab_helper_wrap(lab, "ulimit -n 64");
+    (void)fast_helper(lab);
+    guest_firewall(lab, "table inet g { chain i { type filter hook input priority 0;\n"
+                        "iif lo drop; }\n}\n");
+    listener = lab_listen(lab, LAB_FAR, "0.0.0.0", 0);
+    /* Each is a destination that has not been tried, so that each goes the whole way. */
+    for (int i = 0; i < ADDRESSES; i++) {
+        g_autofree char *address = g_strdup_printf("198.51.100.%d", 10 + i);
+
+        lab_do(lab, LAB_FAR, "ip address add %s/32 dev lo", address);
+        connected += lab_connect(lab, LAB_GUEST, address, lab_port(listener), LAB_MS(1000)) >= 0;
+    }
+    LAB_CHECK(connected >= 1 && connected <= MOST, "%d of %d", connected, ADDRESSES);
 }
