@@ -141,6 +141,7 @@ Relays *relays_new(GMainContext *context, unsigned threads, unsigned pipes_max, 
     while (relays->threads < count) {
         RelayWorker *worker = &relays->workers[relays->threads++];
 
+        worker->brisk.never = count == 1;
         if (!relay_worker_init(worker, relays, pipes / count + (relays->threads <= pipes % count),
                                error)) {
             relays_free(relays);

@@ -85,6 +85,22 @@ struct Relay {
     Relay *next; /* has ended */
 };
 
+/**
+ * struct RelayBrisk - is a worker in the middle of a quick exchange of small messages?
+ * @relay: whose the last turn was, if of one alone; to be compared, it may have ended
+ * @turns: of that relay in a row that moved a little
+ * @bytes: moved in this turn
+ * @soon:  this turn's event came within RELAY_BRISK_US
+ * @never: a lone core has nobody else to send the answer meanwhile
+ */
+typedef struct RelayBrisk {
+    const Relay *relay;
+    unsigned turns;
+    size_t bytes;
+    bool soon;
+    bool never;
+} RelayBrisk;
+
 struct RelayWorker {
     Relays *relays;
     pthread_t thread;
@@ -96,6 +112,7 @@ struct RelayWorker {
     GQueue waiting[RELAY_WAITS];
     int64_t look_us; /* at those with RELAY_WAIT_QUEUE */
     RelayPipes pipes;
+    RelayBrisk brisk;
     Relay *ended; /* in this turn */
     uint8_t buffer[RELAY_BUFFER];
 };

@@ -67,6 +67,7 @@ static void relay_sent(RelayDirection *dir, size_t bytes, size_t *moved)
 {
     *moved += bytes;
     dir->unasked += bytes;
+    dir->sink->relay->worker->brisk.bytes += bytes;
     atomic_store_explicit(&dir->bytes,
                           atomic_load_explicit(&dir->bytes, memory_order_relaxed) + bytes,
                           memory_order_relaxed);

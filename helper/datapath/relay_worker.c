@@ -12,6 +12,10 @@
  *           relay's connections while the worker is about to.
  * Sleep:    without anything to do a worker waits without a timeout. It looks again after RELAY_LOOK_US when a guest's socket
  *           has too much queued, and once after RELAY_TRIM_MS to close spare pipes.
+ * Awake:    while one relay alone exchanges small messages, and answers come within RELAY_BRISK_US, the worker looks for the
+ *           next one that long before it sleeps: on an idle core to wake up costs about as much as to pass the message on
+ *           (p50 of request and response 55 us, 72 us without). The first answer that is later ends that. Not for anything
+ *           else: on two cores, streams lost 10 % and short connections 13 % when it looked on for them too.
  */
 #include "config.h"
 
@@ -27,10 +31,13 @@
 #include "../fd.h"
 #include "relay_private.h"
 
-#define RELAY_EVENTS  (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET)
-#define RELAY_BATCH   64
-#define RELAY_LOOK_US (20 * 1000)
-#define RELAY_TRIM_MS 100
+#define RELAY_EVENTS      (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET)
+#define RELAY_BATCH       64
+#define RELAY_LOOK_US     (20 * 1000)
+#define RELAY_TRIM_MS     100
+#define RELAY_BRISK_US    40
+#define RELAY_BRISK_TURNS 8
+#define RELAY_BRISK_BYTES ((size_t)16 * 1024)
 /* A worker's calls are not deep; the buffer is not on its stack. */
 #define RELAY_STACK ((size_t)128 * 1024)
 
@@ -200,13 +207,46 @@ static void worker_hand_back(RelayWorker *worker)
     relays_take_ended(worker->relays, first, last);
 }
 
+/* epoll_wait(2), which see. */
+static int worker_wait(RelayWorker *worker, struct epoll_event *events)
+{
+    RelayBrisk *brisk = &worker->brisk;
+    int64_t start = g_get_monotonic_time();
+    int count = 0;
+
+    if (brisk->turns >= RELAY_BRISK_TURNS && brisk->soon && !brisk->never) {
+        do {
+            count = epoll_wait(worker->epoll_fd, events, RELAY_BATCH, 0);
+        } while (count == 0 && g_get_monotonic_time() - start < RELAY_BRISK_US);
+    }
+    if (count == 0) {
+        count = epoll_wait(worker->epoll_fd, events, RELAY_BATCH, worker_timeout_ms(worker));
+    }
+    brisk->soon = g_get_monotonic_time() - start < RELAY_BRISK_US;
+    brisk->bytes = 0;
+    return count;
+}
+
+static void worker_note_turn(RelayBrisk *brisk, const struct epoll_event *events, int count)
+{
+    const Relay *relay = count == 1 ? ((const RelaySide *)events[0].data.ptr)->relay : NULL;
+
+    if (relay != NULL && relay == brisk->relay && brisk->bytes > 0 &&
+        brisk->bytes <= RELAY_BRISK_BYTES) {
+        brisk->turns++;
+    } else {
+        brisk->turns = 0;
+    }
+    brisk->relay = relay;
+}
+
 static void *worker_main(void *data)
 {
     RelayWorker *worker = data;
     struct epoll_event events[RELAY_BATCH];
 
     for (;;) {
-        int count = epoll_wait(worker->epoll_fd, events, RELAY_BATCH, worker_timeout_ms(worker));
+        int count = worker_wait(worker, events);
 
         if (count == 0 && g_queue_is_empty(&worker->waiting[RELAY_WAIT_TURN])) {
             relay_pipes_trim(&worker->pipes);
@@ -222,6 +262,7 @@ static void *worker_main(void *data)
             }
         }
         worker_turn(worker, RELAY_WAIT_TURN);
+        worker_note_turn(&worker->brisk, events, count);
         worker_look(worker);
         worker_hand_back(worker);
     }
