@@ -227,6 +227,15 @@ NetAddr netaddr_from_bytes(sa_family_t family, const uint8_t *bytes)
     return addr;
 }
 
+void netaddr_virtual_mac(const NetAddr *addr, uint8_t *ret_mac)
+{
+    bool v6 = addr->family == AF_INET6;
+
+    ret_mac[0] = 0x52;
+    ret_mac[1] = v6 ? 0x56 : 0x55;
+    memcpy(ret_mac + 2, v6 ? addr->v6.s6_addr + 12 : (const uint8_t *)&addr->v4, 4);
+}
+
 NetAddr netaddr_any(sa_family_t family)
 {
     static const uint8_t zeros[V6_BYTES];

@@ -73,6 +73,8 @@ bool netaddr_equal(const NetAddr *a, const NetAddr *b);
 NetAddr netaddr_from_v4(uint32_t host_order);
 NetAddr netaddr_from_bytes(sa_family_t family, const uint8_t *bytes);
 NetAddr netaddr_any(sa_family_t family);
+/* The link address (6 bytes) that libslirp names when it is asked for one of its own addresses. */
+void netaddr_virtual_mac(const NetAddr *addr, uint8_t *ret_mac);
 NetAddr netaddr_loopback(sa_family_t family);
 bool netaddr_is_any(const NetAddr *addr);
 bool netaddr_is_loopback(const NetAddr *addr);

@@ -59,17 +59,8 @@ static NetAddr link_local_twin(const NetAddr *addr)
     return netaddr_from_bytes(AF_INET6, bytes);
 }
 
-/* libslirp's link address for an IPv4 address of its own. */
-static void special_mac(uint8_t mac[FRAME_MAC_LEN], const NetAddr *addr)
-{
-    mac[0] = 0x52;
-    mac[1] = 0x55;
-    memcpy(mac + 2, &addr->v4, sizeof(addr->v4));
-}
-
 Gate *gate_new(const GateConfig *config)
 {
-    static const uint8_t mac6[FRAME_MAC_LEN] = {0x52, 0x56, 0, 0, 0, 2};
     Gate *gate = g_new0(Gate, 1);
 
     gate->sides[0].cidr = config->cidr;
@@ -89,9 +80,10 @@ Gate *gate_new(const GateConfig *config)
     gate->allow = config->allow;
     gate->seqguard = seqguard_new();
     memset(gate->guest_mac, 0xff, sizeof(gate->guest_mac));
-    special_mac(gate->gateway_mac, &config->gateway);
-    special_mac(gate->dns_mac, &config->dns);
-    memcpy(gate->mac6, mac6, sizeof(gate->mac6));
+    netaddr_virtual_mac(&config->gateway, gate->gateway_mac);
+    netaddr_virtual_mac(&config->dns, gate->dns_mac);
+    netaddr_virtual_mac(&config->gateway6, gate->gateway_mac6);
+    netaddr_virtual_mac(&config->dns6, gate->dns_mac6);
     return gate;
 }
 
@@ -113,7 +105,8 @@ static bool source_mac_ok(const Gate *gate, const uint8_t *mac)
     return !(mac[0] & 1) && memcmp(mac, zero, FRAME_MAC_LEN) != 0 &&
            memcmp(mac, gate->gateway_mac, FRAME_MAC_LEN) != 0 &&
            memcmp(mac, gate->dns_mac, FRAME_MAC_LEN) != 0 &&
-           memcmp(mac, gate->mac6, FRAME_MAC_LEN) != 0;
+           memcmp(mac, gate->gateway_mac6, FRAME_MAC_LEN) != 0 &&
+           memcmp(mac, gate->dns_mac6, FRAME_MAC_LEN) != 0;
 }
 
 /* To the server that libslirp plays: by broadcast, or to the gateway when a lease is renewed (RFC
@@ -440,7 +433,7 @@ const uint8_t *gate_guest_mac(const Gate *gate)
 
 const uint8_t *gate_virtual_mac(const Gate *gate, sa_family_t family)
 {
-    return family == AF_INET6 ? gate->mac6 : gate->gateway_mac;
+    return family == AF_INET6 ? gate->gateway_mac6 : gate->gateway_mac;
 }
 
 uint64_t gate_counter(const Gate *gate, GateReason reason)

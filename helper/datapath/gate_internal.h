@@ -42,7 +42,8 @@ struct Gate {
     uint8_t guest_mac[FRAME_MAC_LEN];
     uint8_t gateway_mac[FRAME_MAC_LEN];
     uint8_t dns_mac[FRAME_MAC_LEN];
-    uint8_t mac6[FRAME_MAC_LEN];
+    uint8_t gateway_mac6[FRAME_MAC_LEN];
+    uint8_t dns_mac6[FRAME_MAC_LEN];
     uint64_t counters[GATE_REASON_COUNT];
     uint64_t malformed[FRAME_STATUS_COUNT];
 };

@@ -150,7 +150,7 @@ Test(gate, source_link_address_must_be_one_of_a_guest)
 {
     static const char *const bad[] = {
         "000000000000", "ffffffffffff", "030000000001", "333300000001",
-        "52550a000202", "52550a000203", "525600000002",
+        "52550a000202", "52550a000203", "525600000002", "525600000003",
     };
     g_autoptr(Gate) gate = fixture_gate(0, true);
 
