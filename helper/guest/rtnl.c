@@ -14,6 +14,7 @@
 #include <linux/fib_rules.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
+#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 
@@ -162,6 +163,19 @@ int rtnl_default_route_add(Rtnl *rtnl, unsigned ifindex, const NetAddr *gateway)
     route->rtm_type = RTN_UNICAST;
     rtnl_put_addr(header, RTA_GATEWAY, gateway);
     mnl_attr_put_u32(header, RTA_OIF, ifindex);
+    return rtnl_talk(rtnl, header);
+}
+
+int rtnl_neighbour_add(Rtnl *rtnl, unsigned ifindex, const NetAddr *addr, const uint8_t *mac)
+{
+    struct nlmsghdr *header = rtnl_begin(rtnl, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE);
+    struct ndmsg *neighbour = mnl_nlmsg_put_extra_header(header, sizeof(*neighbour));
+
+    neighbour->ndm_family = (uint8_t)addr->family;
+    neighbour->ndm_ifindex = (int)ifindex;
+    neighbour->ndm_state = NUD_PERMANENT;
+    rtnl_put_addr(header, NDA_DST, addr);
+    mnl_attr_put(header, NDA_LLADDR, 6, mac);
     return rtnl_talk(rtnl, header);
 }
 

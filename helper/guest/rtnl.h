@@ -30,6 +30,9 @@ int rtnl_address_add(Rtnl *rtnl, unsigned ifindex, const NetAddr *addr, uint8_t 
 /* Adds the default route of the gateway's family. -EEXIST if there is one. */
 int rtnl_default_route_add(Rtnl *rtnl, unsigned ifindex, const NetAddr *gateway);
 
+/* The link address (6 bytes) of a neighbour, for good: the kernel does not ask for it, nor whether it is still there. */
+int rtnl_neighbour_add(Rtnl *rtnl, unsigned ifindex, const NetAddr *addr, const uint8_t *mac);
+
 /*
  * Policy routing of the fast path, one family: the rule "fwmark @mark looks up @table", and in that table the route that
  * makes every address local on an interface. What is there already is no error, and neither is what is gone.

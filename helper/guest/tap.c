@@ -144,6 +144,23 @@ static bool tap_configure_ipv6(Tap *tap, const GuestSettings *guest, Rtnl *rtnl,
     return true;
 }
 
+/* The gateway and the name server, which are us. Taken-over connections get no answer by the TAP, so the kernel would ask every
+ * few seconds whether the gateway is still there, and wake us. Without an entry it does just that: a refusal is no fault. */
+static void tap_know_us(const Tap *tap, const GuestSettings *guest, Rtnl *rtnl)
+{
+    const NetAddr *us[] = {&guest->gateway, &guest->dns, &guest->gateway6, &guest->dns6};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(us); i++) {
+        uint8_t mac[6];
+
+        if (us[i]->family == AF_INET6 && !tap->ipv6) {
+            continue;
+        }
+        netaddr_virtual_mac(us[i], mac);
+        (void)rtnl_neighbour_add(rtnl, tap->ifindex, us[i], mac);
+    }
+}
+
 static bool tap_configure(Tap *tap, const GuestSettings *guest, GError **error)
 {
     g_autoptr(Rtnl) rtnl = rtnl_new();
@@ -171,8 +188,12 @@ static bool tap_configure(Tap *tap, const GuestSettings *guest, GError **error)
                   guest->ifname, guest->mtu, g_strerror(-failed));
         return false;
     }
-    return tap_configure_ipv4(tap, guest, rtnl, error) &&
-           (!ipv6 || tap_configure_ipv6(tap, guest, rtnl, error));
+    if (!tap_configure_ipv4(tap, guest, rtnl, error) ||
+        (ipv6 && !tap_configure_ipv6(tap, guest, rtnl, error))) {
+        return false;
+    }
+    tap_know_us(tap, guest, rtnl);
+    return true;
 }
 
 Tap *tap_new(const GuestSettings *guest, GError **error)

@@ -265,6 +265,35 @@ LAB_TEST(guest, defaults_are_as_documented)
     stop(raw);
 }
 
+/* Otherwise its kernel asks for them again every few seconds of traffic that they carry no answer to. */
+LAB_TEST(guest, gateway_and_name_server_are_known_for_good_and_as_they_answer)
+{
+    static const struct {
+        const char *address, *lladdr;
+    } us[] = {
+        {"10.0.2.2", "lladdr 52:55:0a:00:02:02"},
+        {"10.0.2.3", "lladdr 52:55:0a:00:02:03"},
+        {"fd00::2", "lladdr 52:56:00:00:00:02"},
+        {"fd00::3", "lladdr 52:56:00:00:00:03"},
+    };
+    LabRaw *raw = ready(lab, "");
+
+    for (size_t i = 0; i < G_N_ELEMENTS(us); i++) {
+        g_autofree char *show = g_strdup_printf("ip neigh show to %s", us[i].address);
+        g_autofree char *forget = g_strdup_printf("ip neigh del %s dev tap0", us[i].address);
+        g_autofree char *ask = g_strdup_printf("ping -c 1 -W 5 %s", us[i].address);
+        g_autofree char *nothing = NULL, *echo = NULL;
+
+        shows(lab, show, us[i].lladdr);
+        shows(lab, show, "PERMANENT");
+        nothing = guest_says(lab, forget);
+        echo = guest_says(lab, ask);
+        shows(lab, show, us[i].lladdr);
+        shows_not(lab, show, "PERMANENT");
+    }
+    stop(raw);
+}
+
 LAB_TEST(guest, name_mtu_and_link_address_are_as_asked)
 {
     static const char *const mtus[] = {"68", "576", "1280", "1500", "9000", "65521"};
