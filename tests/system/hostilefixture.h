@@ -73,6 +73,31 @@ static inline void site_alive(const Site *site)
     }
 }
 
+/* A datagram or SYN that would arrive in a trap. @out has LAB_FRAME_MAX bytes. */
+static inline size_t site_frame(const Site *site, int protocol, int six, uint8_t *out)
+{
+    LabSegment segment = {.from = raw_addresses[six],
+                          .to = far_addresses[six],
+                          .from_port = 50000,
+                          .to_port = TRAP_PORT,
+                          .data = "datadatadatadata",
+                          .length = 16,
+                          .tcp_flags = LAB_TCP_SYN,
+                          .tcp_seq = 1000};
+
+    return lab_frame_make(site->frames, protocol, &segment, out);
+}
+
+static inline size_t unhex(const char *hex, uint8_t *out)
+{
+    size_t length = strlen(hex) / 2;
+
+    for (size_t i = 0; i < length; i++)
+        out[i] =
+            (uint8_t)(g_ascii_xdigit_value(hex[2 * i]) << 4 | g_ascii_xdigit_value(hex[2 * i + 1]));
+    return length;
+}
+
 /* All that was sent has been judged, nothing of it arrived, no socket was made for it, and all three processes live. */
 static inline void site_quiet(const Site *site, const char *what)
 {
