@@ -20,8 +20,11 @@
 /* A control that has got so much has seen enough: libslirp would go on for megabytes. */
 #define ENOUGH 100000
 
+/* A control that does no harm is a mistake of ours where harm is known to be done. */
 static void skip_if_fixed(bool harmed)
 {
+    LAB_CHECK(harmed || strcmp(lab_naked_version(), "4.7.0") != 0,
+              "libslirp 4.7.0 stands this: the test tries nothing");
     if (!harmed)
         lab_skip("libslirp %s stands this by itself", lab_naked_version());
 }
