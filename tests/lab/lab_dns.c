@@ -7,6 +7,7 @@
  */
 #include "config.h"
 
+#include "lab_bytes.h"
 #include "lab_internal.h"
 
 #include <arpa/inet.h>
@@ -39,17 +40,6 @@ typedef struct DnsServer {
     const char *v4, *v6;
     DnsShared *shared;
 } DnsServer;
-
-static void put16(uint8_t *at, unsigned value)
-{
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
-
-static unsigned get16(const uint8_t *at)
-{
-    return (unsigned)at[0] << 8 | at[1];
-}
 
 /* Behind the question's name, type and class; 0 if the message ends before. */
 static size_t question_end(const uint8_t *message, size_t length)
@@ -264,7 +254,7 @@ static LabDnsReply reply_parse(const uint8_t *query, size_t asked, const uint8_t
         const uint8_t *at = reply + asked;
         unsigned type = get16(at + 2), size = get16(at + 10);
 
-        result.ttl = get16(at + 6) << 16 | get16(at + 8);
+        result.ttl = get32(at + 6);
         if ((type == TYPE_A && size == 4) || (type == TYPE_AAAA && length >= asked + 28))
             inet_ntop(type == TYPE_A ? AF_INET : AF_INET6, at + 12, result.address,
                       sizeof result.address);

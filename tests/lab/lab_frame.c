@@ -8,7 +8,9 @@
  */
 #include "config.h"
 
+#include "lab_bytes.h"
 #include "lab_internal.h"
+#include "lab_wire.h"
 
 #include <arpa/inet.h>
 #include <linux/if_packet.h>
@@ -20,63 +22,11 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define FRAME_MAX   65550
-#define ETHER_SIZE  14
-#define V4_SIZE     20
-#define V6_SIZE     40
-#define TCP_SIZE    20
-#define UDP_SIZE    8
-#define ECHO_SIZE   8
-#define ARP_SIZE    28
+#define FRAME_MAX   LAB_FRAME_MAX
 #define PROTO_TCP   6
 #define PROTO_UDP   17
 #define PROTO_ICMP  1
 #define PROTO_ICMP6 58
-
-struct LabFrames {
-    int fd;
-    uint8_t mac[6];
-    uint8_t gateway_mac[6];
-    uint8_t frame[FRAME_MAX];
-};
-
-static void put16(uint8_t *at, unsigned value)
-{
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
-
-static void put32(uint8_t *at, uint32_t value)
-{
-    put16(at, value >> 16);
-    put16(at + 2, value & 0xffffU);
-}
-
-static uint16_t get16(const uint8_t *at)
-{
-    return (uint16_t)(at[0] << 8 | at[1]);
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-    return (uint32_t)get16(at) << 16 | get16(at + 2);
-}
-
-static uint32_t sum16(uint32_t sum, const uint8_t *data, size_t length)
-{
-    for (size_t at = 0; at + 1 < length; at += 2)
-        sum += get16(data + at);
-    if (length % 2 != 0)
-        sum += (uint32_t)data[length - 1] << 8;
-    return sum;
-}
-
-static uint16_t fold(uint32_t sum)
-{
-    while (sum > 0xffff)
-        sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)~sum;
-}
 
 /* ---- sending ---- */
 
@@ -136,13 +86,7 @@ static uint8_t *frame_transport(LabFrames *frames, const LabSegment *segment, si
     return transport;
 }
 
-void lab_frames_send_raw(LabFrames *frames, const void *frame, size_t length)
-{
-    LAB_CHECK(send(frames->fd, frame, length, 0) == (ssize_t)length, "frame of %zu bytes: %s",
-              length, strerror(errno));
-}
-
-void lab_frames_send_tcp(LabFrames *frames, const LabSegment *segment)
+static size_t frame_tcp(LabFrames *frames, const LabSegment *segment)
 {
     uint8_t *tcp = frame_transport(frames, segment, TCP_SIZE);
 
@@ -154,22 +98,20 @@ void lab_frames_send_tcp(LabFrames *frames, const LabSegment *segment)
     tcp[13] = segment->tcp_flags;
     put16(tcp + 14, 64240);
     put16(tcp + 18, segment->tcp_urgent);
-    lab_frames_send_raw(frames, frames->frame,
-                        frame_wrap(frames, segment, PROTO_TCP, TCP_SIZE + segment->length, 16));
+    return frame_wrap(frames, segment, PROTO_TCP, TCP_SIZE + segment->length, 16);
 }
 
-void lab_frames_send_udp(LabFrames *frames, const LabSegment *segment)
+static size_t frame_udp(LabFrames *frames, const LabSegment *segment)
 {
     uint8_t *udp = frame_transport(frames, segment, UDP_SIZE);
 
     put16(udp, segment->from_port);
     put16(udp + 2, segment->to_port);
     put16(udp + 4, (unsigned)(UDP_SIZE + segment->length));
-    lab_frames_send_raw(frames, frames->frame,
-                        frame_wrap(frames, segment, PROTO_UDP, UDP_SIZE + segment->length, 6));
+    return frame_wrap(frames, segment, PROTO_UDP, UDP_SIZE + segment->length, 6);
 }
 
-void lab_frames_send_echo(LabFrames *frames, const LabSegment *segment)
+static size_t frame_echo(LabFrames *frames, const LabSegment *segment)
 {
     bool v6 = lab_address_is_v6(segment->to);
     uint8_t *echo = frame_transport(frames, segment, ECHO_SIZE);
@@ -177,9 +119,44 @@ void lab_frames_send_echo(LabFrames *frames, const LabSegment *segment)
     echo[0] = v6 ? 128 : 8;
     put16(echo + 4, segment->from_port);
     put16(echo + 6, 1);
-    lab_frames_send_raw(
-        frames, frames->frame,
-        frame_wrap(frames, segment, v6 ? PROTO_ICMP6 : PROTO_ICMP, ECHO_SIZE + segment->length, 2));
+    return frame_wrap(frames, segment, v6 ? PROTO_ICMP6 : PROTO_ICMP, ECHO_SIZE + segment->length,
+                      2);
+}
+
+size_t lab_frame_make(LabFrames *frames, int protocol, const LabSegment *segment, uint8_t *out)
+{
+    size_t length = protocol == PROTO_TCP   ? frame_tcp(frames, segment)
+                    : protocol == PROTO_UDP ? frame_udp(frames, segment)
+                                            : frame_echo(frames, segment);
+
+    memcpy(out, frames->frame, length);
+    return length;
+}
+
+bool lab_frames_offer(LabFrames *frames, const void *frame, size_t length)
+{
+    return send(frames->fd, frame, length, MSG_NOSIGNAL) == (ssize_t)length;
+}
+
+void lab_frames_send_raw(LabFrames *frames, const void *frame, size_t length)
+{
+    LAB_CHECK(lab_frames_offer(frames, frame, length), "frame of %zu bytes: %s", length,
+              strerror(errno));
+}
+
+void lab_frames_send_tcp(LabFrames *frames, const LabSegment *segment)
+{
+    lab_frames_send_raw(frames, frames->frame, frame_tcp(frames, segment));
+}
+
+void lab_frames_send_udp(LabFrames *frames, const LabSegment *segment)
+{
+    lab_frames_send_raw(frames, frames->frame, frame_udp(frames, segment));
+}
+
+void lab_frames_send_echo(LabFrames *frames, const LabSegment *segment)
+{
+    lab_frames_send_raw(frames, frames->frame, frame_echo(frames, segment));
 }
 
 /* ---- receiving ---- */
@@ -222,26 +199,41 @@ static bool answer_parse(const uint8_t *ip, size_t length, bool v6, LabAnswer *r
     return true;
 }
 
+size_t lab_frames_take(LabFrames *frames, uint8_t out[FRAME_MAX], int timeout_ms)
+{
+    int64_t end = lab_now() + timeout_ms;
+
+    for (;;) {
+        int64_t left = end - lab_now();
+        struct sockaddr_ll from = {.sll_pkttype = PACKET_HOST};
+        socklen_t size = sizeof from;
+        ssize_t length;
+
+        if (lab_wait(frames->fd, POLLIN, (int)MAX(0, left)) == 0)
+            return 0;
+        length =
+            recvfrom(frames->fd, out, FRAME_MAX, MSG_DONTWAIT, (struct sockaddr *)&from, &size);
+        if (length == 0 || (length < 0 && errno == ECONNRESET))
+            return 0; /* there is nobody any more */
+        if (length >= ETHER_SIZE && from.sll_pkttype != PACKET_OUTGOING)
+            return (size_t)length;
+    }
+}
+
 bool lab_frames_next(LabFrames *frames, LabAnswer *ret, int timeout_ms)
 {
     int64_t end = lab_now() + timeout_ms;
     g_autofree uint8_t *frame = g_malloc(FRAME_MAX);
 
     for (;;) {
-        int64_t left = end - lab_now();
-
-        if (lab_wait(frames->fd, POLLIN, (int)MAX(0, left)) == 0)
-            return false;
-        struct sockaddr_ll from;
-        socklen_t size = sizeof from;
-        ssize_t length =
-            recvfrom(frames->fd, frame, FRAME_MAX, MSG_DONTWAIT, (struct sockaddr *)&from, &size);
-        if (length < ETHER_SIZE + V4_SIZE || from.sll_pkttype == PACKET_OUTGOING)
-            continue;
-        unsigned type = get16(frame + 12);
+        size_t length = lab_frames_take(frames, frame, (int)MAX(0, end - lab_now()));
+        unsigned type = length >= ETHER_SIZE + V4_SIZE ? get16(frame + 12) : 0;
         bool v6 = type == ETHERTYPE_IPV6;
+
+        if (length == 0)
+            return false;
         if ((v6 && length >= ETHER_SIZE + V6_SIZE) || type == ETHERTYPE_IP) {
-            if (answer_parse(frame + ETHER_SIZE, (size_t)length - ETHER_SIZE, v6, ret))
+            if (answer_parse(frame + ETHER_SIZE, length - ETHER_SIZE, v6, ret))
                 return true;
         }
     }
@@ -279,23 +271,32 @@ static void frames_ask_gateway(LabFrames *frames)
     LAB_CHECK(false, "no ARP reply from the gateway");
 }
 
-LabFrames *lab_frames_open(Lab *lab, LabPlace place, const char *ifname)
+LabFrames *lab_frames_of(int take_fd, const uint8_t mac[6])
 {
     LabFrames *frames = g_new0(LabFrames, 1);
+
+    frames->fd = take_fd;
+    memcpy(frames->mac, mac, 6);
+    frames_ask_gateway(frames);
+    return frames;
+}
+
+LabFrames *lab_frames_open(Lab *lab, LabPlace place, const char *ifname)
+{
     struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
     struct ifreq request;
+    uint8_t mac[6];
+    int fd = lab_socket(lab, place, AF_PACKET, SOCK_RAW, 0);
 
     memset(&request, 0, sizeof request);
     g_strlcpy(request.ifr_name, ifname, sizeof request.ifr_name);
-    frames->fd = lab_socket(lab, place, AF_PACKET, SOCK_RAW, 0);
-    LAB_CHECK(frames->fd >= 0, "packet socket: %s", strerror(errno));
-    LAB_CHECK(ioctl(frames->fd, SIOCGIFHWADDR, &request) == 0, "%s: %s", ifname, strerror(errno));
-    memcpy(frames->mac, request.ifr_hwaddr.sa_data, 6);
-    LAB_CHECK(ioctl(frames->fd, SIOCGIFINDEX, &request) == 0, "%s: %s", ifname, strerror(errno));
+    LAB_CHECK(fd >= 0, "packet socket: %s", strerror(errno));
+    LAB_CHECK(ioctl(fd, SIOCGIFHWADDR, &request) == 0, "%s: %s", ifname, strerror(errno));
+    memcpy(mac, request.ifr_hwaddr.sa_data, 6);
+    LAB_CHECK(ioctl(fd, SIOCGIFINDEX, &request) == 0, "%s: %s", ifname, strerror(errno));
     address.sll_ifindex = request.ifr_ifindex;
-    LAB_ASSERT_CALL(bind(frames->fd, (struct sockaddr *)&address, sizeof address));
-    frames_ask_gateway(frames);
-    return frames;
+    LAB_ASSERT_CALL(bind(fd, (struct sockaddr *)&address, sizeof address));
+    return lab_frames_of(fd, mac);
 }
 
 void lab_frames_close(LabFrames *frames)

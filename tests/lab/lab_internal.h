@@ -82,6 +82,17 @@ const char *lab_drop_capabilities(void);
 /* Interfaces and addresses of HOST and FAR. Return: NULL, or what failed */
 const char *lab_network_build(Lab *lab);
 
+/* A link on which frames are sent by hand: a packet socket, or a socketpair to libslirp alone. */
+struct LabFrames {
+    int fd;
+    uint8_t mac[6];
+    uint8_t gateway_mac[6];
+    uint8_t frame[65550];
+};
+
+/* Asks for the gateway's link address. */
+LabFrames *lab_frames_of(int take_fd, const uint8_t mac[6]);
+
 /* Data and fds together. Return: 0, or -1 with errno */
 int lab_message_send(int fd, const void *data, size_t length, const int *fds, size_t count);
 /* Return: bytes (0: end), or -1 with errno. Of @fds those that did not come are -1. */

@@ -133,6 +133,7 @@ static void expect_refused(Traps *traps, const char *address, const char *from)
 static const char *const never[] = {
     "127.0.0.1",
     "127.0.0.53",
+    "127.1.2.3",
     "127.255.255.254",
     "0.0.0.0",
     "0.1.2.3",
