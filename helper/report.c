@@ -140,7 +140,7 @@ static void report_flush(Report *report)
         if (done == -EINTR) {
             continue;
         }
-        if (done == -EAGAIN || done == -EWOULDBLOCK) {
+        if (done == -EAGAIN || done == -EWOULDBLOCK || done == -ENOMEM || done == -ENOBUFS) {
             return;
         }
         if (done < 0) {
