@@ -444,8 +444,8 @@ static void impatient(Lab *lab, LabPlace place)
 }
 
 /*
- * Clients of published ports are asked sooner than that by a wish of ours (bindport.c: 10 minutes and then some), so that these
- * take their time.
+ * Clients of published ports are asked when we wish it (bindport.c: after two minutes, eight times, every 15 seconds): they
+ * come with SALLYPORT_TEST_LONG.
  *
  * libslirp tells the guest by FIN, and lets go of its socket when the guest closes too, or after ten minutes (TCP_MAXIDLE); so
  * it does with one whose server has sent FIN before.

@@ -233,7 +233,7 @@ LAB_TEST(faults_start, failing_calls_make_a_start_fail_with_its_reason_or_not_at
         LabRaw *raw;
 
         fresh(page);
-        faults_order(page, 7, 200, (1U << FAULT_ERRNOS) - 1, seed + ((uint64_t)i << 32));
+        faults_order(page, 7, 100, (1U << FAULT_ERRNOS) - 1, seed + ((uint64_t)i << 32));
         atomic_store(&page->calls, ~(1ULL << FAULT_CALL_eventfd));
         fprintf(stderr,
                 "SALLYPORT_TEST_SEED=%llu: ", (unsigned long long)(seed + ((uint64_t)i << 32)));
