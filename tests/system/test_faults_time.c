@@ -236,7 +236,6 @@ LAB_TEST(faults_time, clocks_that_jump_end_no_flow_and_stop_no_timer, .limit_ms 
         {"both", HOUR, 51LL * 24 * HOUR},
     };
     FaultPage *page = faults_new(lab);
-    g_autofree char *resolv = g_strdup(lab_path(lab, "resolv.conf"));
     Flows flows = flows_new(lab);
 
     flows_live(&flows, "fresh");
