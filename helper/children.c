@@ -102,7 +102,7 @@ static gboolean child_ended(gint fd, GIOCondition condition, gpointer user_data)
     while (child_read_one(child)) {
     }
     child->reaped = true;
-    if (waitpid(child->pid, &wstatus, 0) != child->pid) {
+    if (TEMP_FAILURE_RETRY(waitpid(child->pid, &wstatus, 0)) != child->pid) {
         wstatus = W_EXITCODE(255, 0); /* somebody else has reaped it: how it ended is lost */
     }
     child->hooks.ended(child, wstatus, child->hooks.user_data);

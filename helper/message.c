@@ -13,11 +13,15 @@
 #include "message.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <glib.h>
+
+/* Of message_send_patiently(): about a second. */
+#define MESSAGE_TRIES 100
 
 typedef struct MessageShape {
     size_t size;
@@ -91,10 +95,27 @@ int message_send(int sock, const void *message, const int *fds, size_t fd_count)
         if (sendmsg(sock, &header, MSG_NOSIGNAL) >= 0) {
             return 0;
         }
+        if (errno == ENOBUFS || errno == ENOMEM) {
+            return -EAGAIN; /* the kernel lacks memory for it now */
+        }
         if (errno != EINTR) {
             return -errno;
         }
     }
+}
+
+int message_send_patiently(int sock, const void *message)
+{
+    int failed = message_send(sock, message, NULL, 0);
+
+    for (unsigned tries = 0; failed == -EAGAIN && tries < MESSAGE_TRIES; tries++) {
+        struct pollfd pfd = {.fd = sock, .events = POLLOUT};
+
+        (void)poll(&pfd, 1, 10);
+        (void)poll(NULL, 0, 1); /* for memory there is nothing to wait for but time */
+        failed = message_send(sock, message, NULL, 0);
+    }
+    return failed;
 }
 
 static size_t message_take_fds(struct msghdr *header, int ret_fds[MESSAGE_FDS_MAX])

@@ -213,10 +213,13 @@ int message_pair(int ret_pair[2]);
  * message_send() - send one message; its type says how long it is
  * @fds: @fd_count file descriptors to pass, still the caller's afterwards; NULL for none
  *
- * Return: 0, -EAGAIN (queue full), -ETOOMANYREFS (too many fds in flight), or another -errno of sendmsg(2).
+ * Return: 0, -EAGAIN (queue full, or no memory for it in the kernel now), -ETOOMANYREFS (too many fds in flight), or another -errno of sendmsg(2).
  * EPIPE comes as an error, never as a signal.
  */
 int message_send(int sock, const void *message, const int *fds, size_t fd_count);
+
+/* The same without fds, for what must not get lost while somebody waits for it: tries for about a second. */
+int message_send_patiently(int sock, const void *message);
 
 /**
  * message_recv() - receive one message

@@ -5,7 +5,7 @@
  * Does:     numbers, dates and writes records; queues what the reader does not take; counts what is lost.
  * Runs in:  the supervisor, alone: one writer, so lines never mix.
  * Trusts:   the parent not at all: it may never read, or go away; neither ends or delays anything.
- * Limits:   REPORT_QUEUE_MAX bytes wait; SALLYPORT_RECORD_MAX bytes a record.
+ * Limits:   REPORT_QUEUE_MAX bytes wait; SALLYPORT_RECORD_MAX bytes a record; RATE_MAX lines of children a second.
  */
 #include "config.h"
 
@@ -24,6 +24,7 @@
 
 #include <glib-unix.h>
 
+#include "rate.h"
 #include "sallyport.h"
 
 #define REPORT_QUEUE_MAX (256 * 1024)
@@ -42,6 +43,7 @@ struct Report {
     LogLevel level;
     uint64_t seq;
     uint64_t lost;
+    Rate said;    /* by children */
     GQueue queue; /* GBytes, whole lines; the first may be partly written */
     size_t queued;
     size_t written; /* of the first */
@@ -138,7 +140,7 @@ static void report_flush(Report *report)
         if (done == -EINTR) {
             continue;
         }
-        if (done == -EAGAIN || done == -EWOULDBLOCK) {
+        if (done == -EAGAIN || done == -EWOULDBLOCK || done == -ENOMEM || done == -ENOBUFS) {
             return;
         }
         if (done < 0) {
@@ -350,6 +352,14 @@ void report_log(Report *report, LogLevel level, FaultKind kind, int errnum, cons
     body = report_body(kind, errnum, clean);
     (void)json_object_set_new(body, "level", json_string(report_levels[level]));
     report_event(report, SALLYPORT_EVENT_LOG, body);
+}
+
+bool report_admits(Report *report)
+{
+    bool admitted = rate_admits(&report->said, RATE_MAX, g_get_monotonic_time());
+
+    report->lost += !admitted;
+    return admitted;
 }
 
 void report_exit(Report *report, const char *line, json_t *take_body)

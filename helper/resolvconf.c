@@ -31,6 +31,7 @@
 #include "fault.h"
 
 #define LINKS_MAX 40
+#define RETRY_MS  500
 /* Ways on a path that changes under our feet; each change is an event, so that giving up loses nothing. */
 #define STEPS_MAX         1024
 #define READS_PER_WAKEUP  64
@@ -54,6 +55,8 @@ struct ResolvConf {
     char *path;
     GSource *source;
     int fd;
+    GMainContext *context;
+    GSource *retry;      /* NULL: none wanted */
     GHashTable *watches; /* watch descriptor -> Watch */
     unsigned walk;
     bool warned;
@@ -155,18 +158,26 @@ size_t resolvconf_parse(const char *text, size_t len, NetAddr ret[RESOLVCONF_SER
     return count;
 }
 
-/* A file that cannot be read has no servers. */
-static size_t read_servers(const char *path, NetAddr ret[RESOLVCONF_SERVERS_MAX])
+/* What has nothing to do with the file, and passes. */
+static bool is_passing(int errnum)
+{
+    return errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM || errnum == EINTR ||
+           errnum == EIO;
+}
+
+/* A file that cannot be read has no servers; false: who knows, for the reason lies elsewhere. */
+static bool read_servers(const char *path, NetAddr ret[RESOLVCONF_SERVERS_MAX], size_t *ret_count)
 {
     g_autofree char *text = NULL;
     size_t len = 0;
-    size_t count = 0;
+    bool known = true;
     struct stat st;
     /* O_NONBLOCK: opening a FIFO must not wait for a writer. */
     int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 
+    *ret_count = 0;
     if (fd < 0) {
-        return 0;
+        return !is_passing(errno);
     }
     if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
         text = g_malloc(RESOLVCONF_SIZE_MAX);
@@ -177,6 +188,7 @@ static size_t read_servers(const char *path, NetAddr ret[RESOLVCONF_SERVERS_MAX]
                 continue;
             }
             if (got <= 0) {
+                known = got == 0 || !is_passing(errno);
                 break;
             }
             len += (size_t)got;
@@ -187,10 +199,10 @@ static size_t read_servers(const char *path, NetAddr ret[RESOLVCONF_SERVERS_MAX]
                 len--;
             }
         }
-        count = resolvconf_parse(text, len, ret, NULL);
+        *ret_count = resolvconf_parse(text, len, ret, NULL);
     }
     (void)close(fd);
-    return count;
+    return known;
 }
 
 static void watch_free(gpointer data)
@@ -388,6 +400,26 @@ static void watch_all(ResolvConf *conf)
     }
 }
 
+static void refresh(ResolvConf *conf, bool settled);
+
+static gboolean retry(gpointer user_data)
+{
+    ResolvConf *conf = user_data;
+
+    g_clear_pointer(&conf->retry, g_source_unref);
+    refresh(conf, true);
+    return G_SOURCE_REMOVE;
+}
+
+static void retry_later(ResolvConf *conf)
+{
+    if (conf->retry == NULL) {
+        conf->retry = g_timeout_source_new(RETRY_MS);
+        g_source_set_callback(conf->retry, retry, conf, NULL);
+        g_source_attach(conf->retry, conf->context);
+    }
+}
+
 /* @settled: false if the file may be in the middle of being rewritten. */
 static void refresh(ResolvConf *conf, bool settled)
 {
@@ -396,7 +428,10 @@ static void refresh(ResolvConf *conf, bool settled)
     bool same;
 
     watch_all(conf);
-    count = read_servers(conf->path, servers);
+    if (!read_servers(conf->path, servers, &count)) {
+        retry_later(conf);
+        return;
+    }
     same = count == conf->count;
     for (size_t i = 0; same && i < count; i++) {
         same = netaddr_equal(&servers[i], &conf->servers[i]) &&
@@ -484,6 +519,7 @@ ResolvConf *resolvconf_new(const char *path, GMainContext *context, ResolvConfFu
     }
     conf = g_new0(ResolvConf, 1);
     conf->fd = fd;
+    conf->context = context;
     if (g_path_is_absolute(path)) {
         conf->path = g_strdup(path);
     } else {
@@ -508,6 +544,10 @@ void resolvconf_free(ResolvConf *conf)
     }
     g_source_destroy(conf->source);
     g_source_unref(conf->source);
+    if (conf->retry != NULL) {
+        g_source_destroy(conf->retry);
+        g_source_unref(conf->retry);
+    }
     g_hash_table_unref(conf->watches);
     (void)close(conf->fd);
     g_free(conf->path);

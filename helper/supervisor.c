@@ -326,6 +326,10 @@ static void supervisor_message(Child *child, const Message *message, int *fds, s
     bool from_inside = child == sv->inside;
     g_autoptr(GError) error = NULL;
 
+    if ((message->type == MESSAGE_LOG || message->type == MESSAGE_FAULT) &&
+        !report_admits(sv->report)) {
+        return; /* neither brings fds */
+    }
     if (message->type == MESSAGE_LOG) {
         if (message->text.kind < FAULT_KIND_COUNT && message->text.level <= LOG_LEVEL_DEBUG) {
             report_log(sv->report, (LogLevel)message->text.level, (FaultKind)message->text.kind,

@@ -90,8 +90,9 @@ static void datapath_say(Datapath *dp, MessageType type, LogLevel level, FaultKi
     MessageText message;
 
     message_text_init(&message, type, level, kind, errnum, text);
-    /* A full queue loses the line: logging never delays a packet. */
-    (void)message_send(dp->supervisor, &message, NULL, 0);
+    /* A full queue loses the line, unless it is our last word: logging never delays a packet. */
+    (void)(type == MESSAGE_FAULT ? message_send_patiently(dp->supervisor, &message)
+                                 : message_send(dp->supervisor, &message, NULL, 0));
 }
 
 /* LogLimitFunc */
@@ -245,7 +246,7 @@ static void datapath_tap_gone(void *user_data)
     Datapath *dp = user_data;
     MessagePlain message = {.type = MESSAGE_TAP_GONE};
 
-    if (message_send(dp->supervisor, &message, NULL, 0) != 0) {
+    if (message_send_patiently(dp->supervisor, &message) != 0) {
         g_main_loop_quit(dp->loop); /* without its word there is still our end */
     }
 }
@@ -446,7 +447,7 @@ static void datapath_listen(Datapath *dp, const MessageListen *listen, const int
         g_ptr_array_add(dp->waiting, wait);
     }
     answer.errnum = -failed;
-    (void)message_send(dp->supervisor, &answer, NULL, 0);
+    (void)message_send_patiently(dp->supervisor, &answer);
 }
 
 static void datapath_addresses(Datapath *dp, const MessageAddresses *part)
@@ -496,7 +497,7 @@ static bool datapath_take(Datapath *dp, const Message *message, const int *take_
         if (!datapath_go(dp, error)) {
             return false;
         }
-        (void)message_send(dp->supervisor, &ready, NULL, 0);
+        (void)message_send_patiently(dp->supervisor, &ready);
         return true;
     case MESSAGE_INSIDE_READY:
     case MESSAGE_INSIDE_FAST_PATH:

@@ -111,7 +111,9 @@ static void forward_client_free(ForwardClient *client, bool reset)
     guestsock_cancel(tcp->forward->gs, client->request);
     poller_remove(tcp->clients, &client->watch);
     poller_remove(tcp->clients, &client->client_watch);
-    fd_close(client->guest_fd);
+    if (client->guest_fd >= 0) {
+        relay_reset(client->guest_fd); /* a FIN would say that the client had finished */
+    }
     g_queue_unlink(&tcp->joining, &client->link);
     if (reset) {
         relay_reset(client->fd);

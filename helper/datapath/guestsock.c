@@ -18,6 +18,10 @@
 #include <glib-unix.h>
 
 #include "../message.h"
+#include "poller.h"
+
+/* Then the kernel is asked again for what it had no room for. */
+#define GUESTSOCK_RETRY_US 10000
 
 #define GUESTSOCK_WINDOW 32
 
@@ -36,6 +40,7 @@ struct GuestSock {
     unsigned sent;       /* requests without a reply */
     GHashTable *waiting; /* id -> GuestSockWait, sent or not */
     GQueue unsent;       /* GuestSockWait, borrowed from waiting */
+    Timer *retry;
     bool broken;
     GuestSockCounters counters;
     GuestSockFastPathFunc fast_path;
@@ -60,7 +65,13 @@ static void guestsock_pump(GuestSock *gs)
     while (!gs->broken && gs->sent < GUESTSOCK_WINDOW && !g_queue_is_empty(&gs->unsent)) {
         GuestSockWait *wait = g_queue_peek_head(&gs->unsent);
 
-        if (message_send(gs->sock, &wait->request, NULL, 0) != 0) {
+        int failed = message_send(gs->sock, &wait->request, NULL, 0);
+
+        if (failed == -EAGAIN) {
+            timer_set(gs->retry, g_get_monotonic_time() + GUESTSOCK_RETRY_US);
+            return;
+        }
+        if (failed != 0) {
             /* It has ended; so will we, as soon as the supervisor has seen it. */
             gs->broken = true;
             return;
@@ -69,6 +80,12 @@ static void guestsock_pump(GuestSock *gs)
         wait->sent = true;
         gs->sent++;
     }
+}
+
+/* TimerFunc */
+static void guestsock_retry(void *user_data)
+{
+    guestsock_pump(user_data);
 }
 
 static void guestsock_reply(GuestSock *gs, const MessageSocketReply *reply, int fd)
@@ -134,6 +151,7 @@ GuestSock *guestsock_new(int take_sock, GMainContext *context, GuestSockFastPath
     gs->sock = take_sock;
     gs->waiting = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
     g_queue_init(&gs->unsent);
+    gs->retry = timer_new(context, guestsock_retry, gs);
     gs->source = g_unix_fd_source_new(take_sock, G_IO_IN | G_IO_HUP | G_IO_ERR);
     g_source_set_callback(gs->source, G_SOURCE_FUNC(guestsock_readable), gs, NULL);
     g_source_attach(gs->source, context);
@@ -144,9 +162,10 @@ void guestsock_repair(GuestSock *gs, bool listener)
 {
     MessageRepair request = {.type = MESSAGE_REPAIR, .listener = listener};
 
-    if (!gs->broken && message_send(gs->sock, &request, NULL, 0) != 0) {
-        gs->broken = true;
-    }
+    int failed = gs->broken ? 0 : message_send(gs->sock, &request, NULL, 0);
+
+    /* What did not get through is asked for again: the rules are still missed. */
+    gs->broken |= failed != 0 && failed != -EAGAIN;
 }
 
 void guestsock_free(GuestSock *gs)
@@ -156,6 +175,7 @@ void guestsock_free(GuestSock *gs)
     }
     g_source_destroy(gs->source);
     g_source_unref(gs->source);
+    timer_free(gs->retry);
     g_hash_table_unref(gs->waiting); /* the links of unsent are in them */
     (void)close(gs->sock);
     g_free(gs);

@@ -2,7 +2,7 @@
  *
  * loglimit.c - what may come often is said seldom
  *
- * Does:     lets one line of a class through in so long, and counts the others.
+ * Does:     lets one line of a class through in so long, and of all classes together so many in a second; counts the others.
  * Runs in:  the datapath, on the loop thread.
  */
 #include "config.h"
@@ -11,7 +11,13 @@
 
 #include <stdarg.h>
 
+#include "../rate.h"
+
 #define LOGLIMIT_INTERVAL_US (5 * G_USEC_PER_SEC)
+/* In a second. The process inside says at most two more (INSIDE_REPAIR_US), and the supervisor writes RATE_MAX. What the guest
+ * tries leaves room for what the parent should know. */
+#define LOGLIMIT_LINES   8
+#define LOGLIMIT_REFUSED 5
 
 typedef struct LogLimitClass {
     int64_t last_us;
@@ -22,6 +28,7 @@ struct LogLimit {
     LogLevel most;
     LogLimitFunc func;
     void *user_data;
+    Rate rate;
     unsigned count;
     LogLimitClass classes[];
 };
@@ -54,7 +61,9 @@ void loglimit_say(LogLimit *limit, unsigned class, LogLevel level, FaultKind kin
     if (level > limit->most) {
         return;
     }
-    if (own->last_us != 0 && now - own->last_us < LOGLIMIT_INTERVAL_US) {
+    if ((own->last_us != 0 && now - own->last_us < LOGLIMIT_INTERVAL_US) ||
+        !rate_admits(&limit->rate, kind == FAULT_REFUSED ? LOGLIMIT_REFUSED : LOGLIMIT_LINES,
+                     now)) {
         own->since++;
         return;
     }

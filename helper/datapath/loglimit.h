@@ -7,7 +7,8 @@
 #include "../fault.h"
 #include "../settings.h"
 
-/* Log lines whose causes are the guest's or the network's: one of each class in five seconds, however often they come. */
+/* Log lines whose causes are the guest's or the network's: one of each class in five seconds, and eight of all in one, however
+ * often they come. */
 typedef struct LogLimit LogLimit;
 
 typedef void (*LogLimitFunc)(LogLevel level, FaultKind kind, int errnum, const char *text,

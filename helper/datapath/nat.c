@@ -23,6 +23,8 @@
 
 /* libslirp: slirp_update_timeout() caps what it returns at this. */
 #define NAT_NO_TIMER_MS 1000
+/* Then a socket is offered again to an epoll that had no memory for it. */
+#define NAT_RETRY_MS 100
 /* Renew libslirp's clock before a frame if it is older than this: its UDP timeouts count from it. */
 #define NAT_CLOCK_STALE_US 20000
 /* Sockets looked at in one turn; the others are still ready in the next. */
@@ -50,6 +52,7 @@ struct Nat {
     GPtrArray *polls;    /* NatPoll or NULL, indexed by fd */
     GPtrArray *active;   /* the same NatPolls, in no order */
     GHashTable *sockets; /* fds libslirp has registered */
+    bool unwatched;      /* some socket, for want of memory */
     bool in_rst;         /* libslirp is looking at a RST of the guest */
     uint64_t round;
     int64_t clock_us; /* when libslirp last renewed its clock */
@@ -110,7 +113,10 @@ static void nat_timer_mod(void *timer, int64_t expire_time_ms, void *opaque)
 static void nat_register_poll_fd(int fd, void *opaque)
 {
     Nat *nat = opaque;
+    int one = 1;
 
+    /* libslirp asks nobody whether he still lives: a server that vanished would be held for ever. Of UDP it is ignored. */
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
     (void)g_hash_table_add(nat->sockets, GINT_TO_POINTER(fd));
 }
 
@@ -201,10 +207,15 @@ static int nat_add_poll(int fd, int events, void *opaque)
         slot->fd = fd;
         slot->events = event.events;
         slot->index = nat->active->len;
+        event.data.ptr = slot;
+        if (epoll_ctl(nat->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
+            /* ENOMEM, ENOSPC (sysctl fs.epoll.max_user_watches): nothing would ever come from it. */
+            g_free(slot);
+            nat->unwatched = true;
+            return fd;
+        }
         g_ptr_array_index(nat->polls, fd) = slot;
         g_ptr_array_add(nat->active, slot);
-        event.data.ptr = slot;
-        (void)epoll_ctl(nat->epoll_fd, EPOLL_CTL_ADD, fd, &event);
     } else if (slot->events != event.events) {
         slot->events = event.events;
         event.data.ptr = slot;
@@ -249,8 +260,12 @@ static gboolean nat_prepare(GSource *source, gint *timeout_ms)
     uint32_t timeout = UINT32_MAX;
 
     nat->round++;
+    nat->unwatched = false;
     slirp_pollfds_fill(nat->slirp, &timeout, nat_add_poll, nat);
     nat_forget_unwanted(nat);
+    if (nat->unwatched) {
+        timeout = MIN(timeout, NAT_RETRY_MS);
+    }
     if (timeout >= NAT_NO_TIMER_MS) {
         nat->due_us = -1;
         *timeout_ms = -1;

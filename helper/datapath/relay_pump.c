@@ -53,10 +53,16 @@
 /* The sink took nothing, for errno. One that was reset may still have something to say: it is read out before the end. */
 static int relay_sink_refused(RelayDirection *dir)
 {
+    if (errno == EINTR) {
+        return 1; /* no edge would come for it */
+    }
+    if (errno == ENOMEM || errno == ENOBUFS) {
+        return -1; /* it lives, so no event would tell of an end */
+    }
     if (errno == EAGAIN) {
         dir->sink->writable = false;
         relay_worker_watch_writing(dir->sink);
-    } else if (errno != EINTR) {
+    } else {
         dir->sink->failed = true;
         dir->sink->readable = true;
     }
@@ -151,7 +157,7 @@ static int relay_fill_pipe(RelayWorker *worker, RelayDirection *dir)
         return 1;
     }
     if (got < 0 && errno != EAGAIN) {
-        return errno == EINTR ? 0 : -1;
+        return errno == EINTR ? 1 : -1;
     }
     /* The source has nothing, or has sent FIN, or stands at urgent data, where splice(2) stops, with 0 if FIN is behind it
      * (net/ipv4/tcp.c: tcp_splice_read()): back to copying, as recv(2) goes on and tells. */
@@ -184,11 +190,12 @@ static int relay_copy(RelayWorker *worker, RelayDirection *dir, size_t *moved)
     ssize_t got =
         recv(source->fd, worker->buffer, RELAY_BUFFER, MSG_DONTWAIT | (peek ? MSG_PEEK : 0));
     ssize_t sent;
+    int refused = 0;
 
     if (got < 0) {
         source->readable = errno != EAGAIN;
         source->more &= errno != EAGAIN;
-        return errno == EAGAIN || errno == EINTR ? 0 : -1;
+        return errno == EAGAIN ? 0 : errno == EINTR ? 1 : -1;
     }
     if (got == 0 && source->failed) {
         return -1; /* a RST whose errno somebody else has fetched */
@@ -200,7 +207,7 @@ static int relay_copy(RelayWorker *worker, RelayDirection *dir, size_t *moved)
     source->readable = source->more || (size_t)got == RELAY_BUFFER;
     sent = send(dir->sink->fd, worker->buffer, (size_t)got, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0) {
-        (void)relay_sink_refused(dir);
+        refused = relay_sink_refused(dir);
         sent = 0;
     }
     relay_sent(dir, (size_t)sent, moved);
@@ -212,7 +219,7 @@ static int relay_copy(RelayWorker *worker, RelayDirection *dir, size_t *moved)
     }
     if (peek) {
         source->readable |= sent < got;
-        return sent > 0;
+        return sent > 0 ? 1 : refused;
     }
     if (sent < got) {
         relay_hold(worker, dir, worker->buffer + sent, (size_t)(got - sent));
@@ -307,6 +314,13 @@ void relay_pump(Relay *relay)
     }
     if (relay->in.done && relay->out.done) {
         relay_worker_end(relay, false);
+        return;
+    }
+    /* One that has finished and is gone now: no read would tell, and the other may wait for ever. */
+    if ((relay->client.failed && relay->in.done) || (relay->guest.failed && relay->out.done)) {
+        relay_direction_clear(relay->worker, &relay->in);
+        relay_direction_clear(relay->worker, &relay->out);
+        relay_worker_end(relay, true);
         return;
     }
     atomic_store_explicit(&relay->state, relay_state(relay), memory_order_relaxed);

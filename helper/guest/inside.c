@@ -53,8 +53,8 @@ static void inside_say(const Inside *inside, MessageType type, unsigned level, c
     MessageText text;
 
     message_text_init(&text, type, level, fault_kind(error), fault_errno(error), error->message);
-    (void)message_send(inside->supervisor, &text, NULL,
-                       0); /* if it does not listen, it is about to end */
+    /* If it does not listen, it is about to end. */
+    (void)message_send_patiently(inside->supervisor, &text);
 }
 
 static bool inside_join(const Inside *inside, GError **error)
@@ -212,7 +212,7 @@ static bool inside_prepare(Inside *inside, GError **error)
         return false;
     }
     process_renew_bonds(inside->parent);
-    failed = -message_send(inside->supervisor, &state, NULL, 0);
+    failed = -message_send_patiently(inside->supervisor, &state);
     if (failed != 0) {
         fault_set(error, FAULT_INTERNAL, failed, "saying that the fast path is ready: %s",
                   g_strerror(failed));

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * test_limits.c - how file descriptors are shared, and how seldom a line is said
+ * test_limits.c - how file descriptors are shared, and how seldom a line is said: of a class, of all, and by a child
  */
 #include "config.h"
 
 #include "datapath/limits.h"
 #include "datapath/loglimit.h"
+#include "rate.h"
 
 #include <errno.h>
 #include <string.h>
@@ -113,4 +114,54 @@ Test(loglimit, lines_above_the_level_are_not_even_counted)
     cr_expect_eq(said.lines, 0);
     loglimit_say(limit, 0, LOG_LEVEL_INFO, FAULT_LIMIT, 0, "news");
     cr_expect_str_eq(said.last, "news");
+}
+
+Test(loglimit, all_classes_together_say_no_more_than_eight_lines_at_once)
+{
+    Said said = {0};
+    g_autoptr(LogLimit) limit = loglimit_new(100, LOG_LEVEL_INFO, say, &said);
+
+    for (unsigned i = 0; i < 50; i++) {
+        loglimit_say(limit, i, LOG_LEVEL_WARNING, FAULT_REFUSED, 0, "what the guest tries");
+    }
+    cr_expect_lt(said.lines, 8, "%u lines", said.lines);
+    loglimit_say(limit, 50, LOG_LEVEL_WARNING, FAULT_FAST_PATH, 0, "what the parent should know");
+    cr_expect_str_eq(said.last, "what the parent should know");
+    for (unsigned i = 51; i < 100; i++) {
+        loglimit_say(limit, i, LOG_LEVEL_WARNING, FAULT_FAST_PATH, 0, "and more");
+    }
+    cr_expect_eq(said.lines, 8);
+}
+
+Test(rate, no_second_has_more_wherever_it_begins)
+{
+    Rate rate = {.next = 0};
+    int64_t admitted[1000];
+    size_t count = 0;
+
+    for (int64_t now = 1; now < 10 * G_USEC_PER_SEC; now += 7919) {
+        if (rate_admits(&rate, 3 + (unsigned)(now % 2) * 5, now)) {
+            admitted[count++] = now;
+        }
+    }
+    cr_expect_geq(count, 70);
+    for (size_t i = 8; i < count; i++) {
+        cr_expect_geq(admitted[i] - admitted[i - 8], G_USEC_PER_SEC);
+    }
+}
+
+Test(rate, the_share_of_one_caller_leaves_room_for_others)
+{
+    Rate rate = {.next = 0};
+    unsigned few = 0;
+    unsigned all = 0;
+
+    for (int i = 0; i < 100; i++) {
+        few += rate_admits(&rate, 4, 1000);
+    }
+    for (int i = 0; i < 100; i++) {
+        all += rate_admits(&rate, RATE_MAX, 1000);
+    }
+    cr_expect_eq(few, 4);
+    cr_expect_eq(few + all, RATE_MAX);
 }

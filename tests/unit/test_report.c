@@ -277,6 +277,25 @@ Test(report, lost_records_are_counted_and_told_by_the_next_log_record)
     reader_end(&reader);
 }
 
+Test(report, children_may_say_ten_lines_a_second_and_the_rest_counts_as_lost)
+{
+    Reader reader;
+    unsigned admitted = 0;
+    json_t *record;
+
+    reader_begin(&reader, LOG_LEVEL_INFO);
+    for (int i = 0; i < 1000; i++) {
+        admitted += report_admits(reader.report);
+    }
+    cr_expect_eq(admitted, 10);
+    report_log(reader.report, LOG_LEVEL_INFO, FAULT_INTERNAL, 0, "ours");
+    (void)reader_read(&reader);
+    record = reader_record(&reader, 0);
+    cr_expect_eq(json_integer_value(json_object_get(record, "lost")), 990);
+    json_decref(record);
+    reader_end(&reader);
+}
+
 Test(report, lost_log_records_are_no_overflow)
 {
     Reader reader;
