@@ -6,6 +6,7 @@
  * Runs in:  the datapath, on the loop thread.
  * Trusts:   libslirp not to be safe with hostile frames: everything comes through the gate.
  * Owns:     the Slirp, an epoll set of the sockets it waits on: poll(2) over thousands of them would cost more than libslirp.
+ * Instead of libc: connect(2), because libslirp cannot stand one of its errors: see nat_connect_errno().
  * Not here: policy (gate.c). libslirp's own loopback check is off, because DNS over TCP goes to a loopback port, and because
  *           it would not hold: it looks at the virtual address alone.
  */
@@ -17,6 +18,7 @@
 #include <slirp/libslirp.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../fault.h"
@@ -57,6 +59,25 @@ struct Nat {
     struct sockaddr_in outbound4;
     struct sockaddr_in6 outbound6;
 };
+
+/* libslirp is looking at a frame of the guest, on this thread. */
+static _Thread_local bool nat_in_slirp;
+
+int nat_connect_errno(int errnum)
+{
+    return nat_in_slirp && errnum == ECONNREFUSED ? EINPROGRESS : errnum;
+}
+
+/* The executable's symbols stand before libc's, for libraries too. Weak, for programs that bring a network of their own. */
+__attribute__((weak)) int connect(int fd, const struct sockaddr *addr, socklen_t len)
+{
+    int result = (int)syscall(SYS_connect, fd, addr, len);
+
+    if (result < 0) {
+        errno = nat_connect_errno(errno);
+    }
+    return result;
+}
 
 /* SlirpCb.send_packet */
 static ssize_t nat_send_packet(const void *buffer, size_t len, void *opaque)
@@ -400,7 +421,9 @@ void nat_input(Nat *nat, const uint8_t *frame, size_t len, bool is_rst)
         slirp_pollfds_poll(nat->slirp, 0, nat_no_revents, nat);
     }
     nat->in_rst = is_rst;
+    nat_in_slirp = true;
     slirp_input(nat->slirp, frame, (int)len);
+    nat_in_slirp = false;
     nat->in_rst = false;
 }
 
