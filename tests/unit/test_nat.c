@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 
 #include "datapath/nat.h"
+#include "datapath/natshare.h"
 
 #include "frame_samples.h"
 #include "loopfixture.h"
@@ -73,6 +74,21 @@ static void refuse_connect(void)
     cr_assert_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
 }
 
+/* A port of the loopback where somebody listens. */
+static int listen_on_loopback(uint16_t *ret_port)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(addr);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
+    cr_assert_eq(listen(fd, 16), 0);
+    *ret_port = ntohs(addr.sin_port);
+    return fd;
+}
+
 static size_t make_syn(uint8_t *frame, uint16_t src_port, uint16_t dst_port)
 {
     TcpSpec spec = {"10.0.2.77",          "10.0.2.2",  .src_port = src_port,
@@ -111,4 +127,33 @@ Test(nat, connections_refused_at_once_are_reset_and_leave_nothing_behind, .timeo
     cr_expect_geq(caught.resets, 1);
     cr_expect_leq(caught.resets, 40);
     cr_expect_eq(nat_sockets(nat), 0);
+}
+
+/* DNS over TCP and the host's loopback, where it is allowed, go to the gateway: what the gate calls no new flow of the outside. */
+Test(nat, connections_to_the_gateway_count_for_the_share_of_sockets)
+{
+    static Caught caught;
+    g_autoptr(GMainContext) context = g_main_context_new();
+    g_autoptr(Nat) nat = nat_of(context, &caught);
+    g_autoptr(NatShare) share = natshare_new(context, nat, 3);
+    uint8_t frame[256];
+    FrameView view;
+    uint16_t port;
+    int fd = listen_on_loopback(&port);
+    unsigned admitted = 0;
+
+    for (uint16_t i = 0; i < 8; i++) {
+        size_t len = make_syn(frame, (uint16_t)(41000 + i), port);
+
+        cr_assert_eq(frame_parse(frame, len, &view), FRAME_OK);
+        if (natshare_admits(share, &view)) {
+            admitted++;
+            nat_input(nat, frame, len, false);
+        }
+        view.tcp_flags = FRAME_TCP_ACK;
+        cr_expect(natshare_admits(share, &view), "an ACK makes no socket");
+    }
+    cr_expect_eq(admitted, 3);
+    cr_expect_eq(nat_sockets(nat), 3);
+    (void)close(fd);
 }
