@@ -157,3 +157,21 @@ Test(nat, connections_to_the_gateway_count_for_the_share_of_sockets)
     cr_expect_eq(nat_sockets(nat), 3);
     (void)close(fd);
 }
+
+/* libslirp must not have to ask: an answer that nobody gives stays in its queue. */
+Test(nat, sender_that_never_said_where_it_is_gets_answers_at_once)
+{
+    static Caught caught;
+    g_autoptr(GMainContext) context = g_main_context_new();
+    g_autoptr(Nat) nat = nat_of(context, &caught);
+    TcpSpec spec = {"fd00::77",  "fd00::2", .dst_port = 80,
+                    .seq = 1000, .ack = 7,  .flags = FRAME_TCP_ACK};
+    uint8_t frame[256];
+
+    nat_input(nat, frame, sample_tcp(frame, &spec), false);
+    cr_expect_eq(caught.resets, 1, "IPv6");
+    spec.src = "10.0.2.77";
+    spec.dst = "10.0.2.2";
+    nat_input(nat, frame, sample_tcp(frame, &spec), false);
+    cr_expect_eq(caught.resets, 2, "IPv4");
+}
