@@ -117,7 +117,8 @@ void fakenet_peer(Bytes *bytes)
     uint8_t what = bytes_u8(bytes);
 
     /* Half the list is about streams, the other half about datagrams and both. */
-    if (sock == NULL || ((what % 8 < 6) != (sock->type == SOCK_STREAM) && what % 8 != 7)) {
+    if (sock == NULL || sock->state == FAKE_LISTENING ||
+        ((what % 8 < 6) != (sock->type == SOCK_STREAM) && what % 8 != 7)) {
         return;
     }
     switch (what % 8) {
