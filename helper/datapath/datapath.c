@@ -160,14 +160,14 @@ static void datapath_problem(const char *what, int errnum, void *user_data)
 }
 
 /* A frame the gate let through for libslirp. Returns the length of what is to be answered instead, in dp->frame; 0: nothing. */
-static size_t datapath_to_nat(Datapath *dp, const uint8_t *frame, size_t len, const FrameView *view,
-                              bool opens)
+static size_t datapath_to_nat(Datapath *dp, const uint8_t *frame, size_t len, const FrameView *view)
 {
-    bool opening = opens || view->protocol == IPPROTO_UDP;
+    if (!natshare_admits(dp->natshare, view)) {
+        size_t out = gate_refusal(dp->gate, frame, view, dp->frame);
 
-    if (opening && !natshare_admits(dp->natshare, view)) {
         datapath_problem("limit reached: connections of the guest", 0, dp);
-        return gate_refusal(dp->gate, frame, view, dp->frame);
+        gate_reply(dp->gate, dp->frame, out); /* from the name server, if it was asked */
+        return out;
     }
     nat_input(dp->nat, frame, len,
               view->protocol == IPPROTO_TCP && (view->tcp_flags & FRAME_TCP_RST) != 0);
@@ -215,12 +215,12 @@ static void datapath_frame(uint8_t *frame, size_t len, void *user_data)
         break;
     case GATE_NAT:
         if (!datapath_return(dp, frame, &view)) {
-            out = datapath_to_nat(dp, frame, len, &view, false);
+            out = datapath_to_nat(dp, frame, len, &view);
         }
         break;
     case GATE_TCP_SYN:
         if (dp->takeover == NULL || !takeover_syn(dp->takeover, frame, len, &view)) {
-            out = datapath_to_nat(dp, frame, len, &view, true);
+            out = datapath_to_nat(dp, frame, len, &view);
         }
         break;
     case GATE_DNS:
@@ -329,7 +329,7 @@ static void datapath_takeover_to_nat(const uint8_t *frame, size_t len, void *use
     size_t out = 0;
 
     if (frame_parse(frame, len, &view) == FRAME_OK) {
-        out = datapath_to_nat(dp, frame, len, &view, true);
+        out = datapath_to_nat(dp, frame, len, &view);
     }
     if (out > 0) {
         link_send(dp->link, dp->frame, out);

@@ -37,6 +37,14 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Nat, nat_free)
  * or a server would take an aborted upload for a whole one. */
 void nat_input(Nat *nat, const uint8_t *frame, size_t len, bool is_rst);
 
+/*
+ * What libslirp is told of a connect(2) that failed with @errnum. A connection to an address of the host's, or one that its
+ * firewall resets, is refused before connect(2) returns; tcp_input() of libslirp 4.7.0 then sends the guest's SYN back as a RST
+ * and frees it, though it may still wait for the guest's link address, or be freed already. So it hears of the refusal when it
+ * looks at the socket, as it does of those that come from far away.
+ */
+int nat_connect_errno(int errnum);
+
 /* Sockets libslirp holds now. It has no limit of its own, and a TCP connection may cost 256 KiB. */
 unsigned nat_sockets(const Nat *nat);
 

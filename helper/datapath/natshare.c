@@ -52,12 +52,17 @@ void natshare_free(NatShare *share)
 
 bool natshare_admits(NatShare *share, const FrameView *view)
 {
+    /* On no other segment does tcp_input() of libslirp make a socket. */
+    const uint8_t control = FRAME_TCP_SYN | FRAME_TCP_ACK | FRAME_TCP_FIN | FRAME_TCP_RST;
     NetAddr none = {.family = AF_UNSPEC};
     FlowKey key;
     Flow *flow;
 
-    if (view->protocol != IPPROTO_UDP) {
+    if (view->protocol == IPPROTO_TCP && (view->tcp_flags & control) == FRAME_TCP_SYN) {
         return nat_sockets(share->nat) < share->max;
+    }
+    if (view->protocol != IPPROTO_UDP) {
+        return true;
     }
     key = flow_key(&none, 0, &view->src, view->src_port, 0);
     flow = flow_table_lookup(share->udp, &key);

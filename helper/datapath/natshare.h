@@ -17,7 +17,8 @@ NatShare *natshare_new(GMainContext *context, const Nat *nat, unsigned max);
 void natshare_free(NatShare *share);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(NatShare, natshare_free)
 
-/* May libslirp see this SYN or UDP datagram? A UDP source it holds a socket for already always may. */
+/* May libslirp see this frame? What makes no socket always may; so may a UDP source it holds a socket for already. To be asked of
+ * every frame, wherever it goes: the gateway and the name server cost a socket too. */
 bool natshare_admits(NatShare *share, const FrameView *view);
 
 #endif
