@@ -20,6 +20,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -216,6 +217,7 @@ static int worker_wait(RelayWorker *worker, struct epoll_event *events)
 
     if (brisk->turns >= RELAY_BRISK_TURNS && brisk->soon && !brisk->never) {
         do {
+            (void)sched_yield(); /* who is to answer may have been put on this core */
             count = epoll_wait(worker->epoll_fd, events, RELAY_BATCH, 0);
         } while (count == 0 && g_get_monotonic_time() - start < RELAY_BRISK_US);
     }
