@@ -100,6 +100,8 @@ static const FilterRow calls_datapath[] = {
     {CALL(recvmsg)},
     {CALL(sendmsg)},
     {CALL(sendto)},
+    {CALL(rseq)}, /* library: a worker thread may get its filter before its first instruction */
+    {CALL(set_robust_list)}, /* library: the same */
     SETSOCKOPT(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT),
     SETSOCKOPT(IPPROTO_IP, IP_RECVERR),
     SETSOCKOPT(IPPROTO_IP, IP_RECVTTL),

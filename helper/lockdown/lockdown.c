@@ -34,15 +34,21 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/capability.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include "../fault.h"
 #include "filter.h"
 #include "landlock.h"
 #include "process.h"
 #include "proof.h"
+
+/* A thread that ends, of which the proof would complain if it took longer. */
+#define LOCKDOWN_WAITS   1000
+#define LOCKDOWN_WAIT_US 20
 
 struct Lockdown {
     Role role;
@@ -52,6 +58,7 @@ struct Lockdown {
     Proof *proof;
     pthread_mutex_t gate; /* the opener waits for it */
     pthread_t opener;
+    pid_t opener_tid;
     bool opening;
     bool opened;
     GError *open_error;
@@ -140,6 +147,7 @@ static void *lockdown_open_tasks(void *data)
 {
     Lockdown *lock = data;
 
+    lock->opener_tid = gettid();
     (void)pthread_mutex_lock(&lock->gate);
     lock->opened = lockdown_look(lock, &lock->open_error);
     (void)pthread_mutex_unlock(&lock->gate);
@@ -166,6 +174,10 @@ static bool lockdown_finish_opener(Lockdown *lock, GError **error)
     (void)pthread_mutex_unlock(&lock->gate);
     (void)pthread_join(lock->opener, NULL);
     lock->opening = false;
+    /* pthread_join(3) returns a moment before the kernel has done with it: it would still be counted, without the filter. */
+    for (unsigned i = 0; i < LOCKDOWN_WAITS && tgkill(getpid(), lock->opener_tid, 0) == 0; i++) {
+        g_usleep(LOCKDOWN_WAIT_US);
+    }
     if (!lock->opened) {
         g_propagate_error(error, g_steal_pointer(&lock->open_error));
     }
