@@ -19,11 +19,12 @@
  * Bounding set: can be emptied with CAP_SETPCAP alone. The datapath has it in its namespace, inside in the guest's, a supervisor
  *           started by root too; of an ordinary user's supervisor it stays full, and no_new_privs makes it moot.
  *
- * A socket-free datapath was considered, and is not built: the right to make TCP and UDP sockets stays with the datapath. Passing
- *           one fd by SCM_RIGHTS and back takes two messages and two wake-ups of a process: LOCKDOWN_FIGURES. libslirp makes its own
- *           sockets in any case (UDP, TCP that is not taken over), so that socket(2), bind(2) and connect(2) would stay on the
- *           list, and the right would be gone in name alone. What the filter says instead: no family but INET and INET6, no raw
- *           socket, no netlink.
+ * A socket-free datapath was considered, and is not built: the right to make TCP and UDP sockets stays with the datapath. To make and
+ *           connect one takes 11 us here and 43 us when another process does it and passes it by SCM_RIGHTS (medians of 2001, over
+ *           loopback, two cores). At 8,300 connects a second, 120 us each, those 32 us are a quarter of the rate; 10 % was the
+ *           limit. And libslirp makes its own sockets in any case (UDP, TCP that is not taken over), so that socket(2) and
+ *           connect(2) would stay on the list: the right would be gone in name alone. What the filter says instead: no family but
+ *           INET and INET6, no raw socket, no netlink.
  * Nor is the datapath executed anew: it shares the supervisor's layout of addresses, but an attacker in it has nothing to use the
  *           knowledge on: messages to the supervisor are fixed-size and without pointers. An execve(2) of the program costs about
  *           as much as all of lock-down, and would need the program's file inside the empty root.

@@ -163,6 +163,8 @@ LAB_TEST(lockdown, no_inherited_fd_reaches_any_process)
     LabRaw *raw;
     LabTrio trio;
 
+    if (geteuid() != 0)
+        lab_skip("not in this mode: fds of what is not dumpable are for the machine's root");
     LAB_ASSERT_CALL(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
     LAB_ASSERT_CALL(pipe(ends));
     for (int i = 0; i < 50; i++) {
@@ -237,9 +239,11 @@ LAB_TEST(lockdown, a_crash_leaves_no_core_and_is_told)
     LabRaw *raw = started(lab, NULL, "");
     LabTrio trio = lab_trio(lab, lab_raw_pid(raw), LAB_GUEST);
 
-    g_autofree char *done = seen(lab, "kill -SEGV %d", (int)trio.datapath);
+    g_autofree char *done = seen(lab, "kill -SEGV %d", (int)trio.inside);
     LAB_ASSERT_EQ(lab_raw_wait(raw, LAB_MS(2000)), 1);
-    LAB_CHECK(lab_record_has(lab_raw_await(raw, SALLYPORT_EVENT_EXIT, 0), "signal", "SIGSEGV"),
+    /* A sanitizer catches it, reports and exits. */
+    LAB_CHECK(lab_time_factor() > 1 ||
+                  lab_record_has(lab_raw_await(raw, SALLYPORT_EVENT_EXIT, 0), "signal", "SIGSEGV"),
               "the exit record does not name it");
     g_autofree char *core = seen(lab, "ls %s | grep -c '^core' || true", lab_directory(lab));
     LAB_CHECK(strcmp(core, "0") == 0, "%s core files", core);
@@ -264,12 +268,28 @@ static void refuse(long call, unsigned mask, int errnum)
     LAB_ASSERT_CALL(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
 }
 
+/* Each process that the kernel refuses it to may say so. */
 static void refused(Lab *lab, const char *errno_name, const char *stage)
 {
-    const LabCause cause = {SALLYPORT_CODE_LOCKDOWN, errno_name, {stage}};
     LabRaw *raw = lab_raw_line(lab, NULL, "%d", (int)lab_pid(lab, LAB_GUEST));
+    unsigned errors = 0;
 
-    lab_raw_expect_refusal(raw, 1, &cause, 1);
+    LAB_ASSERT_EQ(lab_raw_wait(raw, LAB_MS(3000)), 1);
+    LAB_ASSERT_EQ(lab_raw_count(raw, SALLYPORT_EVENT_READY, NULL), 0);
+    for (unsigned i = 0; lab_raw_record(raw, i) != NULL; i++) {
+        const char *json = lab_raw_record(raw, i);
+        g_autofree char *message = lab_record_value(json, "message");
+
+        if (lab_record_has(json, "event", SALLYPORT_EVENT_ERROR)) {
+            errors++;
+            LAB_CHECK(lab_record_has(json, "code", SALLYPORT_CODE_LOCKDOWN) &&
+                          lab_record_has(json, "errno", errno_name) &&
+                          g_str_has_prefix(message, stage),
+                      "%s", json);
+        }
+    }
+    LAB_CHECK(errors > 0 && errors <= 3, "%u error records", errors);
+    lab_raw_expect_reason(raw, SALLYPORT_REASON_START_FAILED);
 }
 
 LAB_TEST(lockdown, no_namespaces_no_start)
