@@ -173,9 +173,26 @@ bool process_harden(GError **error)
     return true;
 }
 
+/* GLogWriterFunc. GLib's own looks at terminal, journal and time zone, for which a child has neither files nor calls. What is fatal
+ * still aborts. */
+static GLogWriterOutput process_write_log(GLogLevelFlags level, const GLogField *fields,
+                                          gsize count, gpointer user_data)
+{
+    (void)level;
+    (void)user_data;
+    for (gsize i = 0; i < count; i++) {
+        if (strcmp(fields[i].key, "MESSAGE") == 0 && fields[i].length < 0) {
+            (void)!write(STDERR_FILENO, fields[i].value, strlen(fields[i].value));
+            (void)!write(STDERR_FILENO, "\n", 1);
+        }
+    }
+    return G_LOG_WRITER_HANDLED;
+}
+
 bool process_become_child(pid_t parent, int *const *keep, size_t count, GError **error)
 {
     process_reset_signals();
+    g_log_set_writer_func(process_write_log, NULL, NULL);
 #ifndef SALLYPORT_SANITIZED
     /* A sanitizer reports on stderr; everything else has no business there. */
     if (!process_null_stdio()) {

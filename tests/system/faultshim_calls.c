@@ -12,6 +12,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -167,19 +168,54 @@ EXPORT pid_t waitpid(pid_t pid, int *status, int options)
     return next(pid, status, options);
 }
 
+/* What the next process of the supervisor's will be; 0 for those of others. */
+static int next_role(void)
+{
+    return fault_page == NULL || fault_role != 0 ? 0 : atomic_fetch_add(&fault_page->forks, 1) + 1;
+}
+
+static void begin_role(int role)
+{
+    if (fault_role == 0)
+        fault_role = role < FAULT_ROLES ? (unsigned)role : FAULT_ROLES - 1;
+}
+
 EXPORT pid_t fork(void)
 {
     pid_t child;
-    int number;
+    int role;
 
     NEXT(fork);
     FAIL(fork, ALL);
-    number =
-        fault_page == NULL || fault_role != 0 ? 0 : atomic_fetch_add(&fault_page->forks, 1) + 1;
+    role = next_role();
     child = next();
-    if (child == 0 && fault_role == 0)
-        fault_role = number < FAULT_ROLES ? (unsigned)number : FAULT_ROLES - 1;
+    if (child == 0)
+        begin_role(role);
     return child;
+}
+
+/* Two that libc cannot give: clone(2) without a stack of its own, and connect(2) behind the helper's own function of that name. */
+EXPORT long syscall(long number, ...)
+{
+    long args[6], result;
+    int role = 0;
+    va_list list;
+
+    va_start(list, number);
+    for (unsigned i = 0; i < 6; i++)
+        args[i] = va_arg(list, long);
+    va_end(list);
+    NEXT(syscall);
+    if (number == SYS_connect) {
+        FAIL(connect, ALL);
+    } else if (number == SYS_clone) {
+        FAIL(fork, ALL);
+        role = next_role();
+    }
+    result = next(number, args[0], args[1], args[2], args[3], args[4], args[5]);
+    if (number == SYS_clone && result == 0)
+        begin_role(role);
+    return result;
 }
 
 int setns(int fd, int type);
