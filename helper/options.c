@@ -115,10 +115,15 @@ static void option_complain(char **argv, int result, GPtrArray *faults)
 static void option_walk(Options *options, int argc, char **argv, const char *letters,
                         const struct option *longs, GPtrArray *faults)
 {
+    char *nothing[] = {argv[0], NULL};
+
     opterr = 0;
+    /* Begins anew, whatever a parse before this one left (getopt(3), NOTES): the first word below may not be getopt's. */
     optind = 0;
+    (void)getopt_long(1, nothing, letters, longs, NULL);
+    optind = 1;
     for (;;) {
-        int before = optind == 0 ? 1 : optind;
+        int before = optind;
         int result;
 
         /* A negative number is a wrong PID, not an option. */
