@@ -227,8 +227,7 @@ static void forward_client_answered(int fd, void *user_data)
     failed = poller_add(client->tcp->clients, &client->watch, fd, EPOLLOUT,
                         forward_client_connected, client);
     if (failed != 0) {
-        fd_clear(&client->guest_fd);
-        client->address_next = client->address_count;
+        client->address_next = client->address_count; /* the end, with RST for both */
         forward_client_refused(client, -failed);
     }
 }
