@@ -90,7 +90,7 @@ struct Relay {
  * @relay: whose the last turn was, if of one alone; to be compared, it may have ended
  * @turns: of that relay in a row that moved a little
  * @bytes: moved in this turn
- * @soon:  this turn's event came within RELAY_BRISK_US
+ * @soon:  after so many turns, this one's event came within RELAY_BRISK_US
  * @never: a lone core has nobody else to send the answer meanwhile
  */
 typedef struct RelayBrisk {

@@ -266,6 +266,13 @@ static int relay_step(RelayWorker *worker, RelayDirection *dir, size_t *moved)
 
 /* ---- a relay ---- */
 
+static void relay_break(Relay *relay)
+{
+    relay_direction_clear(relay->worker, &relay->in);
+    relay_direction_clear(relay->worker, &relay->out);
+    relay_worker_end(relay, true);
+}
+
 /* False if the relay has ended. */
 static bool relay_pump_direction(Relay *relay, RelayDirection *dir)
 {
@@ -276,9 +283,7 @@ static bool relay_pump_direction(Relay *relay, RelayDirection *dir)
         went = relay_step(relay->worker, dir, &moved);
     } while (went > 0 && moved < RELAY_BUDGET);
     if (went < 0) {
-        relay_direction_clear(relay->worker, &relay->in);
-        relay_direction_clear(relay->worker, &relay->out);
-        relay_worker_end(relay, true);
+        relay_break(relay);
         return false;
     }
     if (went > 0) {
@@ -300,9 +305,7 @@ void relay_pump(Relay *relay)
     bool aborted = atomic_load(&relay->aborted);
 
     if (aborted) {
-        relay_direction_clear(relay->worker, &relay->in);
-        relay_direction_clear(relay->worker, &relay->out);
-        relay_worker_end(relay, true);
+        relay_break(relay);
         return;
     }
     if (!relay_pump_direction(relay, &relay->in) || !relay_pump_direction(relay, &relay->out)) {
@@ -318,9 +321,7 @@ void relay_pump(Relay *relay)
     }
     /* One that has finished and is gone now: no read would tell, and the other may wait for ever. */
     if ((relay->client.failed && relay->in.done) || (relay->guest.failed && relay->out.done)) {
-        relay_direction_clear(relay->worker, &relay->in);
-        relay_direction_clear(relay->worker, &relay->out);
-        relay_worker_end(relay, true);
+        relay_break(relay);
         return;
     }
     atomic_store_explicit(&relay->state, relay_state(relay), memory_order_relaxed);

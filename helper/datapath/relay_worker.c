@@ -208,24 +208,30 @@ static void worker_hand_back(RelayWorker *worker)
     relays_take_ended(worker->relays, first, last);
 }
 
-/* epoll_wait(2), which see. */
+/* How many events there are, after a sleep if there are none yet. The clock is looked at for a quick exchange alone. */
 static int worker_wait(RelayWorker *worker, struct epoll_event *events)
 {
     RelayBrisk *brisk = &worker->brisk;
-    int64_t start = g_get_monotonic_time();
+    int timeout_ms = worker_timeout_ms(worker);
+    int64_t start;
     int count = 0;
 
-    if (brisk->turns >= RELAY_BRISK_TURNS && brisk->soon && !brisk->never) {
+    brisk->bytes = 0;
+    if (brisk->never || brisk->turns < RELAY_BRISK_TURNS) {
+        brisk->soon = true; /* not known yet */
+        return epoll_wait(worker->epoll_fd, events, RELAY_BATCH, timeout_ms);
+    }
+    start = g_get_monotonic_time();
+    if (brisk->soon) {
         do {
             (void)sched_yield(); /* who is to answer may have been put on this core */
             count = epoll_wait(worker->epoll_fd, events, RELAY_BATCH, 0);
         } while (count == 0 && g_get_monotonic_time() - start < RELAY_BRISK_US);
     }
     if (count == 0) {
-        count = epoll_wait(worker->epoll_fd, events, RELAY_BATCH, worker_timeout_ms(worker));
+        count = epoll_wait(worker->epoll_fd, events, RELAY_BATCH, timeout_ms);
     }
     brisk->soon = g_get_monotonic_time() - start < RELAY_BRISK_US;
-    brisk->bytes = 0;
     return count;
 }
 
