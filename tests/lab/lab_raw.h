@@ -92,6 +92,8 @@ typedef struct LabTrio {
 LabTrio lab_trio(Lab *lab, pid_t supervisor, LabPlace guest);
 /* All three ended within the time? Closes the pidfds. */
 bool lab_trio_ended(LabTrio *trio, int timeout_ms);
+/* Switches of all threads of all three, which only a wake-up can add to; and (optional) how many threads. */
+long long lab_trio_switches(const LabTrio *trio, unsigned *ret_threads);
 
 /* ---- what is left behind (lab_traces.c) ---- */
 

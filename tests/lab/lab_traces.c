@@ -146,6 +146,36 @@ LabTrio lab_trio(Lab *lab, pid_t supervisor, LabPlace guest)
     return trio;
 }
 
+long long lab_trio_switches(const LabTrio *trio, unsigned *ret_threads)
+{
+    const pid_t pids[] = {trio->supervisor, trio->inside, trio->datapath};
+    long long sum = 0;
+    unsigned threads = 0;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(pids); i++) {
+        g_autofree char *path = g_strdup_printf("/proc/%d/task", (int)pids[i]);
+        g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+        const char *name;
+
+        LAB_CHECK(dir != NULL, "%s: %s", path, strerror(errno));
+        while ((name = g_dir_read_name(dir)) != NULL) {
+            g_autofree char *file = g_strdup_printf("%s/%s/status", path, name), *text = NULL;
+            const char *voluntary, *other;
+
+            LAB_CHECK(g_file_get_contents(file, &text, NULL, NULL), "%s", file);
+            voluntary = strstr(text, "\nvoluntary_ctxt_switches:");
+            other = strstr(text, "\nnonvoluntary_ctxt_switches:");
+            LAB_ASSERT(voluntary != NULL && other != NULL);
+            sum += g_ascii_strtoll(strchr(voluntary, ':') + 1, NULL, 10) +
+                   g_ascii_strtoll(strchr(other, ':') + 1, NULL, 10);
+            threads++;
+        }
+    }
+    if (ret_threads != NULL)
+        *ret_threads = threads;
+    return sum;
+}
+
 bool lab_trio_ended(LabTrio *trio, int timeout_ms)
 {
     int64_t end = lab_now() + timeout_ms;

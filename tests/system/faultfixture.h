@@ -102,34 +102,6 @@ static inline void faults_print(const FaultPage *page)
 
 /* ---- idleness ---- */
 
-/* Switches of all threads of all three, which only a wake-up can add to. */
-static inline long long switches_of(const LabTrio *trio)
-{
-    const pid_t pids[] = {trio->supervisor, trio->inside, trio->datapath};
-    long long sum = 0;
-
-    for (size_t i = 0; i < G_N_ELEMENTS(pids); i++) {
-        g_autofree char *path = g_strdup_printf("/proc/%d/task", (int)pids[i]);
-        g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
-        const char *name;
-
-        LAB_CHECK(dir != NULL, "%s: %s", path, strerror(errno));
-        while ((name = g_dir_read_name(dir)) != NULL) {
-            g_autofree char *file = g_strdup_printf("%s/%s/status", path, name), *text = NULL;
-            const char *own, *other;
-
-            if (!g_file_get_contents(file, &text, NULL, NULL))
-                continue;
-            own = strstr(text, "\nvoluntary_ctxt_switches:");
-            other = strstr(text, "\nnonvoluntary_ctxt_switches:");
-            LAB_ASSERT(own != NULL && other != NULL);
-            sum += g_ascii_strtoll(strchr(own, ':') + 1, NULL, 10) +
-                   g_ascii_strtoll(strchr(other, ':') + 1, NULL, 10);
-        }
-    }
-    return sum;
-}
-
 /* CPU time of all three so far, in clock ticks. */
 static inline long long ticks_of(const LabTrio *trio)
 {
@@ -163,12 +135,12 @@ static inline void faults_idle_at(const LabTrio *trio, LabHelper *helper, LabRaw
     unsigned lines;
 
     do {
-        long long switches = switches_of(trio), before = ticks_of(trio);
+        long long switches = lab_trio_switches(trio, NULL), before = ticks_of(trio);
 
         lines = helper != NULL ? lab_helper_count(helper, SALLYPORT_EVENT_LOG, NULL)
                                : lab_raw_count(raw, SALLYPORT_EVENT_LOG, NULL);
         (void)poll(NULL, 0, window_ms);
-        woken = switches_of(trio) - switches;
+        woken = lab_trio_switches(trio, NULL) - switches;
         ticks = ticks_of(trio) - before;
         lines = (helper != NULL ? lab_helper_count(helper, SALLYPORT_EVENT_LOG, NULL)
                                 : lab_raw_count(raw, SALLYPORT_EVENT_LOG, NULL)) -

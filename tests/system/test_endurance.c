@@ -139,48 +139,19 @@ LAB_TEST(endurance, thousand_starts_for_a_process_that_ends_at_once_are_all_clea
 
 /* ---- idle ---- */
 
-/* Switches of all threads of all three, which only a wake-up can add to; and how many threads. */
-static long long switches(const LabTrio *trio, unsigned *ret_threads)
-{
-    const pid_t pids[] = {trio->supervisor, trio->inside, trio->datapath};
-    long long sum = 0;
-
-    *ret_threads = 0;
-    for (size_t i = 0; i < G_N_ELEMENTS(pids); i++) {
-        g_autofree char *path = g_strdup_printf("/proc/%d/task", (int)pids[i]);
-        g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
-        const char *name;
-
-        LAB_CHECK(dir != NULL, "%s: %s", path, strerror(errno));
-        while ((name = g_dir_read_name(dir)) != NULL) {
-            g_autofree char *file = g_strdup_printf("%s/%s/status", path, name), *text = NULL;
-            const char *voluntary, *other;
-
-            LAB_ASSERT(g_file_get_contents(file, &text, NULL, NULL));
-            voluntary = strstr(text, "\nvoluntary_ctxt_switches:");
-            other = strstr(text, "\nnonvoluntary_ctxt_switches:");
-            LAB_ASSERT(voluntary != NULL && other != NULL);
-            sum += g_ascii_strtoll(strchr(voluntary, ':') + 1, NULL, 10) +
-                   g_ascii_strtoll(strchr(other, ':') + 1, NULL, 10);
-            (*ret_threads)++;
-        }
-    }
-    return sum;
-}
-
 /* The guest's kernel looks for routers and groups when an interface comes up: wait until it has said all that. */
 static void settle(const LabTrio *trio)
 {
     int64_t end = lab_now() + LAB_MS(20000), quiet_since = lab_now();
     unsigned threads;
-    long long last = switches(trio, &threads);
+    long long last = lab_trio_switches(trio, &threads);
 
     while (lab_now() - quiet_since < 3000) {
         long long now;
 
         LAB_CHECK(lab_now() < end, "no three quiet seconds in twenty");
         (void)poll(NULL, 0, 100);
-        now = switches(trio, &threads);
+        now = lab_trio_switches(trio, &threads);
         if (now != last)
             quiet_since = lab_now();
         last = now;
@@ -190,10 +161,10 @@ static void settle(const LabTrio *trio)
 static void stays_asleep(const LabTrio *trio)
 {
     unsigned threads, threads_after;
-    long long before = switches(trio, &threads), after;
+    long long before = lab_trio_switches(trio, &threads), after;
 
     (void)poll(NULL, 0, 10000);
-    after = switches(trio, &threads_after);
+    after = lab_trio_switches(trio, &threads_after);
     LAB_CHECK(before == after && threads == threads_after,
               "%lld wake-ups of %u threads in 10 s, %u threads then", after - before, threads,
               threads_after);

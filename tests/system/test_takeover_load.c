@@ -349,18 +349,6 @@ LAB_TEST(takeover_load, idle_connections_outlive_conntrack, .limit_ms = 60000)
 
 /* ---- held connections ---- */
 
-/* Switches of all threads of all three, which only a wake-up can add to. */
-static long long switches(Lab *lab, const LabTrio *trio)
-{
-    g_autofree char *text =
-        place_says(lab, LAB_HOST,
-                   "cat /proc/%d/task/*/status /proc/%d/task/*/status /proc/%d/task/*/status | "
-                   "awk '/^(non)?voluntary_ctxt_switches:/ { sum += $2 } END { print sum }'",
-                   (int)trio->supervisor, (int)trio->inside, (int)trio->datapath);
-
-    return g_ascii_strtoll(text, NULL, 10);
-}
-
 LAB_TEST(takeover_load, three_thousand_idle_connections_wake_nobody_and_weigh_little,
          .limit_ms = 120000)
 {
@@ -406,9 +394,9 @@ LAB_TEST(takeover_load, three_thousand_idle_connections_wake_nobody_and_weigh_li
     /* What neighbours ask of one another comes first. */
     do {
         LAB_CHECK(lab_now() < end, "no ten seconds without a wake-up in sixty");
-        before = switches(lab, &trio);
+        before = lab_trio_switches(&trio, NULL);
         (void)poll(NULL, 0, 10000);
-        after = switches(lab, &trio);
+        after = lab_trio_switches(&trio, NULL);
         fprintf(stderr, "%lld wake-ups in ten seconds\n", after - before);
     } while (before != after);
     for (int i = 0; i < HELD; i += 100) {
