@@ -326,7 +326,8 @@ static void supervisor_message(Child *child, const Message *message, int *fds, s
     bool from_inside = child == sv->inside;
     g_autoptr(GError) error = NULL;
 
-    if ((message->type == MESSAGE_LOG || message->type == MESSAGE_FAULT) &&
+    /* A first fault is always told: it may be the only word on why all this ends. */
+    if ((message->type == MESSAGE_LOG || (message->type == MESSAGE_FAULT && sv->failed)) &&
         !report_admits(sv->report)) {
         return; /* neither brings fds */
     }

@@ -34,6 +34,7 @@
 #include "transparent.h"
 
 #define INSIDE_REPAIR_US (900 * 1000)
+#define INSIDE_MEMORY_US 1000
 
 typedef struct Inside {
     const GuestSettings *guest;
@@ -244,6 +245,9 @@ static int inside_reply(const Inside *inside, const void *reply, int32_t *errnum
         }
         if (fds[1].revents != 0) {
             return 0;
+        }
+        if (fds[0].revents != 0) {
+            g_usleep(INSIDE_MEMORY_US); /* there was room: the kernel lacked memory */
         }
     }
     return 1;

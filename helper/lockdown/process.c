@@ -172,8 +172,8 @@ bool process_harden(GError **error)
     return true;
 }
 
-/* GLogWriterFunc. GLib's own looks at terminal, journal and time zone, for which a child has neither files nor calls. What is fatal
- * still aborts. */
+/* GLogWriterFunc. GLib's own opens the time zone and looks for a terminal and the journal; a child shall open nothing. What is
+ * fatal still aborts. */
 static GLogWriterOutput process_write_log(GLogLevelFlags level, const GLogField *fields,
                                           gsize count, gpointer user_data)
 {
