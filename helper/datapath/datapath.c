@@ -169,8 +169,7 @@ static size_t datapath_to_nat(Datapath *dp, const uint8_t *frame, size_t len, co
         gate_reply(dp->gate, dp->frame, out); /* from the name server, if it was asked */
         return out;
     }
-    nat_input(dp->nat, frame, len,
-              view->protocol == IPPROTO_TCP && (view->tcp_flags & FRAME_TCP_RST) != 0);
+    nat_input(dp->nat, frame, len, view);
     return 0;
 }
 

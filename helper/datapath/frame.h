@@ -121,6 +121,12 @@ size_t frame_build_icmp_error(uint8_t *out, const uint8_t *in, const FrameView *
 /* The reply to the echo request @in, MACs and addresses swapped, payload copied; 0 if @in is no echo request. */
 size_t frame_build_echo_reply(uint8_t *out, const uint8_t *in, const FrameView *view);
 
+/* How a neighbour says that @addr has the link address @src_mac: ARP reply (RFC 826) to @to, or neighbour advertisement (RFC 4861
+ * 4.4), override set. At most FRAME_ANNOUNCEMENT_MAX bytes. */
+#define FRAME_ANNOUNCEMENT_MAX 86
+size_t frame_build_announcement(uint8_t *out, const uint8_t *dst_mac, const uint8_t *src_mac,
+                                const NetAddr *addr, const NetAddr *to);
+
 /* An echo reply of our own making: what a host answered to a guest's ping. @hop_limit as it came. */
 size_t frame_build_echo(uint8_t *out, const uint8_t *dst_mac, const uint8_t *src_mac,
                         const NetAddr *src, const NetAddr *dst, uint16_t id, uint16_t seq,

@@ -2,7 +2,7 @@
  *
  * frame_build.c - write whole frames: datagrams, and the answers a host or router owes
  *
- * Does:     UDP datagrams, TCP resets, ICMP(v6) errors, echo messages, all with good checksums.
+ * Does:     UDP datagrams, TCP resets, ICMP(v6) errors, echo messages, a neighbour's word on itself, all with good checksums.
  * Runs in:  the datapath process. Pure functions over (buffer, length): no I/O, no state, no
  *           allocation.
  * Trusts:   a FrameView as frame_parse() made it. What it says about addresses is the guest's
@@ -23,6 +23,8 @@
 
 #define HOP_LIMIT 64
 #define IP_MAX    65535
+/* A neighbour advertisement and its one option. */
+#define ND_ADVERT_LEN 32
 
 /* RFC 1812 4.3.2.3: what fits 576 bytes. RFC 4443 2.4 (c): what fits the minimum MTU. */
 #define QUOTE4_MAX (576 - IP4_LEN - ICMP_LEN)
@@ -101,6 +103,36 @@ size_t frame_build_udp(uint8_t *out, const uint8_t *dst_mac, const uint8_t *src_
         memcpy(out + l4 + UDP_LEN, data, len);
     put_l4_checksum(out, l4, UDP_LEN + len, UDP_SUM, src, dst, IPPROTO_UDP);
     return l4 + UDP_LEN + len;
+}
+
+size_t frame_build_announcement(uint8_t *out, const uint8_t *dst_mac, const uint8_t *src_mac,
+                                const NetAddr *addr, const NetAddr *to)
+{
+    static const uint8_t arp_reply[] = {0, 1, 8, 0, 6, 4, 0, 2};
+    uint8_t *arp = out + FRAME_ETH_LEN;
+    size_t l4;
+
+    if (addr->family == AF_INET6) {
+        l4 = put_headers(out, dst_mac, src_mac, addr, to, IPPROTO_ICMPV6, 255, ND_ADVERT_LEN);
+        memset(out + l4, 0, ND_ADVERT_LEN);
+        out[l4] = ICMP6_NEIGHBOR_ADVERTISEMENT;
+        out[l4 + 4] = 0x60; /* solicited, override */
+        memcpy(out + l4 + 8, &addr->v6, sizeof(addr->v6));
+        out[l4 + 24] = 2; /* target link-layer address, of one unit of 8 bytes */
+        out[l4 + 25] = 1;
+        memcpy(out + l4 + 26, src_mac, FRAME_MAC_LEN);
+        put_l4_checksum(out, l4, ND_ADVERT_LEN, ICMP_SUM, addr, to, IPPROTO_ICMPV6);
+        return l4 + ND_ADVERT_LEN;
+    }
+    memcpy(out, dst_mac, FRAME_MAC_LEN);
+    memcpy(out + FRAME_MAC_LEN, src_mac, FRAME_MAC_LEN);
+    put16(out + 12, ETHERTYPE_ARP);
+    memcpy(arp, arp_reply, sizeof(arp_reply));
+    memcpy(arp + 8, src_mac, FRAME_MAC_LEN);
+    memcpy(arp + 14, &addr->v4, sizeof(addr->v4));
+    memcpy(arp + 18, dst_mac, FRAME_MAC_LEN);
+    memcpy(arp + 24, &to->v4, sizeof(to->v4));
+    return FRAME_ETH_LEN + ARP_LEN;
 }
 
 static bool is_ip4_broadcast(const NetAddr *addr)

@@ -24,8 +24,6 @@
 #include <net/ethernet.h>
 
 #include "../fault.h"
-#include "frame.h"
-#include "framebytes.h"
 
 /* libslirp: slirp_update_timeout() caps what it returns at this. */
 #define NAT_NO_TIMER_MS 1000
@@ -50,6 +48,11 @@ typedef struct NatSource {
     gpointer tag;
 } NatSource;
 
+typedef struct NatSender {
+    NetAddr addr;
+    uint8_t mac[FRAME_MAC_LEN];
+} NatSender;
+
 struct Nat {
     Slirp *slirp;
     NatHooks hooks;
@@ -61,10 +64,9 @@ struct Nat {
     bool unwatched;      /* some socket, for want of memory */
     bool in_rst;         /* libslirp is looking at a RST of the guest */
     uint64_t round;
-    int64_t clock_us; /* when libslirp last renewed its clock */
-    int64_t due_us;   /* when it wants to be called even without an event, or -1 */
-    uint8_t announced[2][FRAME_MAC_LEN +
-                         16]; /* who was announced last: link address, address; IPv4, IPv6 */
+    int64_t clock_us;       /* when libslirp last renewed its clock */
+    int64_t due_us;         /* when it wants to be called even without an event, or -1 */
+    NatSender announced[2]; /* last, IPv4 and IPv6 */
     struct sockaddr_in outbound4;
     struct sockaddr_in6 outbound6;
 };
@@ -433,75 +435,28 @@ unsigned nat_sockets(const Nat *nat)
     return g_hash_table_size(nat->sockets);
 }
 
-/* ARP reply (RFC 826) of the sender of @frame. */
-static size_t nat_make_arp(uint8_t *out, const uint8_t *frame)
-{
-    static const uint8_t head[] = {0, 1, 8, 0, 6, 4, 0, 2};
-    uint8_t *arp = out + FRAME_ETH_LEN;
-
-    memset(out, 0xff, FRAME_MAC_LEN);
-    memcpy(out + FRAME_MAC_LEN, frame + FRAME_MAC_LEN, FRAME_MAC_LEN);
-    put16(out + 12, ETHERTYPE_ARP);
-    memcpy(arp, head, sizeof(head));
-    memcpy(arp + 8, frame + FRAME_MAC_LEN, FRAME_MAC_LEN);
-    memcpy(arp + 14, frame + FRAME_ETH_LEN + 12, 4);
-    memset(arp + 18, 0, FRAME_MAC_LEN);
-    memcpy(arp + 24, frame + FRAME_ETH_LEN + 16, 4);
-    return FRAME_ETH_LEN + ARP_LEN;
-}
-
-/* Neighbour advertisement (RFC 4861 4.4) of the sender of @frame: an ICMPv6 message of 24 bytes and its option of 8. */
-static size_t nat_make_advertisement(uint8_t *out, const uint8_t *frame)
-{
-    const uint8_t *ip = frame + FRAME_ETH_LEN;
-    NetAddr src = netaddr_from_bytes(AF_INET6, ip + 8);
-    NetAddr dst = netaddr_from_bytes(AF_INET6, ip + 24);
-    uint8_t *icmp = out + FRAME_ETH_LEN + IP6_LEN;
-    uint16_t checksum;
-
-    memcpy(out, frame, FRAME_ETH_LEN + IP6_LEN);
-    put16(out + FRAME_ETH_LEN + 4, 32);
-    out[FRAME_ETH_LEN + 6] = IPPROTO_ICMPV6;
-    out[FRAME_ETH_LEN + 7] = 255;
-    memset(icmp, 0, 32);
-    icmp[0] = ICMP6_NEIGHBOR_ADVERTISEMENT;
-    icmp[4] = 0x60; /* solicited, override */
-    memcpy(icmp + 8, ip + 8, 16);
-    icmp[24] = 2; /* target link-layer address, of one unit of 8 bytes */
-    icmp[25] = 1;
-    memcpy(icmp + 26, frame + FRAME_MAC_LEN, FRAME_MAC_LEN);
-    checksum = frame_l4_checksum(&src, &dst, IPPROTO_ICMPV6, icmp, 32);
-    memcpy(icmp + 2, &checksum, sizeof(checksum));
-    return FRAME_ETH_LEN + IP6_LEN + 32;
-}
-
 /*
  * What libslirp 4.7.0 has for an address whose link address it does not know waits in its queue, and a guest that never answers
  * brings that queue into a state in which if_start() turns for ever. So libslirp learns of each sender before it hears of its
  * packet. It remembers 16 a family.
  */
-static void nat_announce(Nat *nat, const uint8_t *frame, size_t len)
+static void nat_announce(Nat *nat, const uint8_t *frame, const FrameView *view)
 {
-    uint16_t ethertype = len < FRAME_ETH_LEN ? 0 : get16(frame + 12);
-    bool ip6 = ethertype == ETHERTYPE_IPV6;
-    uint8_t who[FRAME_MAC_LEN + 16] = {0};
-    uint8_t out[FRAME_ETH_LEN + IP6_LEN + 32];
+    const uint8_t *mac = frame + FRAME_MAC_LEN;
+    NatSender *last = &nat->announced[view->src.family == AF_INET6];
+    uint8_t out[FRAME_ANNOUNCEMENT_MAX];
 
-    if (!(ethertype == ETHERTYPE_IP && len >= FRAME_ETH_LEN + IP4_LEN) &&
-        !(ip6 && len >= FRAME_ETH_LEN + IP6_LEN)) {
+    if (view->ethertype == ETHERTYPE_ARP ||
+        (netaddr_equal(&last->addr, &view->src) && memcmp(last->mac, mac, FRAME_MAC_LEN) == 0)) {
         return;
     }
-    memcpy(who, frame + FRAME_MAC_LEN, FRAME_MAC_LEN);
-    memcpy(who + FRAME_MAC_LEN, frame + FRAME_ETH_LEN + (ip6 ? 8 : 12), ip6 ? 16 : 4);
-    if (memcmp(nat->announced[ip6], who, sizeof(who)) == 0) {
-        return;
-    }
-    memcpy(nat->announced[ip6], who, sizeof(who));
+    last->addr = view->src;
+    memcpy(last->mac, mac, FRAME_MAC_LEN);
     slirp_input(nat->slirp, out,
-                (int)(ip6 ? nat_make_advertisement(out, frame) : nat_make_arp(out, frame)));
+                (int)frame_build_announcement(out, frame, mac, &view->src, &view->dst));
 }
 
-void nat_input(Nat *nat, const uint8_t *frame, size_t len, bool is_rst)
+void nat_input(Nat *nat, const uint8_t *frame, size_t len, const FrameView *view)
 {
     int64_t now = g_get_monotonic_time();
 
@@ -509,8 +464,8 @@ void nat_input(Nat *nat, const uint8_t *frame, size_t len, bool is_rst)
         nat->clock_us = now;
         slirp_pollfds_poll(nat->slirp, 0, nat_no_revents, nat);
     }
-    nat_announce(nat, frame, len);
-    nat->in_rst = is_rst;
+    nat_announce(nat, frame, view);
+    nat->in_rst = view->protocol == IPPROTO_TCP && (view->tcp_flags & FRAME_TCP_RST) != 0;
     nat_in_slirp = true;
     slirp_input(nat->slirp, frame, (int)len);
     nat_in_slirp = false;

@@ -9,6 +9,7 @@
 #include <glib.h>
 
 #include "../settings.h"
+#include "frame.h"
 
 /*
  * The one adapter to libslirp. What its header does not say (read in 4.7.0):
@@ -33,15 +34,15 @@ Nat *nat_new(const Settings *settings, unsigned mtu, bool ipv6, GMainContext *co
 void nat_free(Nat *nat);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Nat, nat_free)
 
-/* One frame that the gate let through. @is_rst: a TCP segment with RST: what libslirp closes for it, it closes with RST too,
- * or a server would take an aborted upload for a whole one. */
-void nat_input(Nat *nat, const uint8_t *frame, size_t len, bool is_rst);
+/* One frame that the gate let through, and what it says. What libslirp closes for a RST, it closes with RST too, or a server would
+ * take an aborted upload for a whole one. */
+void nat_input(Nat *nat, const uint8_t *frame, size_t len, const FrameView *view);
 
 /*
- * What libslirp is told of a connect(2) that failed with @errnum. A connection to an address of the host's, or one that its
- * firewall resets, is refused before connect(2) returns; tcp_input() of libslirp 4.7.0 then sends the guest's SYN back as a RST
- * and frees it, though it may still wait for the guest's link address, or be freed already. So it hears of the refusal when it
- * looks at the socket, as it does of those that come from far away.
+ * What libslirp is told of a connect(2) that failed with @errnum. When that is ECONNREFUSED, tcp_input() of libslirp 4.7.0 sends
+ * the guest's SYN back as a RST and frees it, though it may still wait for the guest's link address, or be freed already. TCP
+ * itself says EINPROGRESS first, of a closed port of the host's too (net/ipv4/af_inet.c: __inet_stream_connect() holds the socket's
+ * lock); who refuses earlier is a filter of the host's (seccomp, BPF, an LSM). Then libslirp hears that it is under way.
  */
 int nat_connect_errno(int errnum);
 

@@ -29,8 +29,6 @@
 /* Sockets of libslirp's; each may cost 256 KiB of buffers, and as much again in segments out of order. */
 #define SOCKETS_MAX 6
 #define MEMORY_MAX  (32U << 20)
-/* Turns of the loop that do nothing, one after the other, before that is a spin. */
-#define SPIN 40
 
 /**
  * struct Ledger - what went in and out of one socket of libslirp's
@@ -299,8 +297,7 @@ static void from_guest(Bytes *bytes)
     fuzz.datagrams = 0;
     fuzz.guest.raw = false;
     note_frame(len);
-    nat_input(fuzz.nat, exact, len,
-              fuzz.view.protocol == IPPROTO_TCP && (fuzz.view.tcp_flags & FRAME_TCP_RST) != 0);
+    nat_input(fuzz.nat, exact, len, &fuzz.view);
     fuzz.inside = false;
     g_free(exact);
 }
@@ -313,34 +310,18 @@ static void check_caps(void)
                __sanitizer_get_current_allocated_bytes());
 }
 
-/* Lets time go by; a loop that turns without doing anything is a finding. */
-static void run(GMainContext *context, int64_t us)
-{
-    int64_t until = fakenet_now() + us;
-    unsigned spins = 0;
-
-    while (fakenet_now() < until) {
-        int64_t now = fakenet_now();
-        uint64_t moved = fakenet_moved();
-
-        (void)fakenet_turn(context, until - now);
-        spins = fakenet_now() == now && fakenet_moved() == moved ? spins + 1 : 0;
-        FUZZ_CHECK(spins < SPIN, "the loop turns and turns");
-    }
-}
-
 static void check_quiet(GMainContext *context, bool long_after)
 {
     const FakeSocket *sock;
 
     fakenet_calm();
-    run(context, 20 * G_USEC_PER_SEC);
+    fakenet_run(context, 20 * G_USEC_PER_SEC, SOCKETS_MAX);
     check_caps();
     for (unsigned i = 0; (sock = fakenet_nth(i)) != NULL; i++) {
         FUZZ_CHECK(!(sock->events & EPOLLOUT), "a socket still wants to write");
     }
     if (long_after) {
-        run(context, 260 * G_USEC_PER_SEC);
+        fakenet_run(context, 260 * G_USEC_PER_SEC, SOCKETS_MAX);
         for (unsigned i = 0; (sock = fakenet_nth(i)) != NULL; i++) {
             FUZZ_CHECK(sock->type != SOCK_DGRAM, "a socket for datagrams outlived its time");
         }
@@ -353,9 +334,12 @@ static void forget_waiting(void)
     static const uint8_t probe[42] =
         "\xff\xff\xff\xff\xff\xff\x02\0\0\0\0\x01\x08\x06\0\x01\x08\0\x06\x04\0\x01";
 
+    FrameView view;
+
+    FUZZ_CHECK(frame_parse(probe, sizeof(probe), &view) == FRAME_OK, "our own probe");
     for (unsigned i = 0; i < 2; i++) {
         fakenet_advance(2 * G_USEC_PER_SEC);
-        nat_input(fuzz.nat, probe, sizeof(probe), false);
+        nat_input(fuzz.nat, probe, sizeof(probe), &view);
     }
 }
 
@@ -417,10 +401,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             fakenet_peer(&bytes);
             break;
         case 6:
-            run(context, (int64_t)bytes_u8(&bytes) * 1000);
+            fakenet_run(context, (int64_t)bytes_u8(&bytes) * 1000, SOCKETS_MAX);
             break;
         case 7:
-            run(context, (int64_t)bytes_u8(&bytes) * 500 * 1000);
+            fakenet_run(context, (int64_t)bytes_u8(&bytes) * 500 * 1000, SOCKETS_MAX);
             break;
         default:
             from_guest(&bytes);

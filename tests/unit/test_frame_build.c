@@ -321,3 +321,24 @@ Test(frame_build, echo_of_our_own_carries_what_it_is_given)
         cr_assert_eq(frame_build_echo(out, mac, mac, &src[i], &dst[1 - i], 1, 1, 1, data, 1), 0);
     }
 }
+
+Test(frame_build, announcement_says_where_its_sender_is)
+{
+    NetAddr addr4 = sample_addr("10.0.2.100"), to4 = sample_addr("10.0.2.2");
+    NetAddr addr6 = sample_addr("fd00::64"), to6 = sample_addr("fd00::2");
+    size_t len = frame_build_announcement(out, sample_gateway_mac, sample_guest_mac, &addr4, &to4);
+    FrameView view = read_back(len);
+
+    cr_assert_eq(len, 14 + 28);
+    cr_assert_eq(view.ethertype, 0x0806);
+    cr_assert(netaddr_equal(&view.src, &addr4) && netaddr_equal(&view.dst, &to4));
+    cr_assert_arr_eq(out + view.l3 + 8, sample_guest_mac, FRAME_MAC_LEN);
+    len = frame_build_announcement(out, sample_gateway_mac, sample_guest_mac, &addr6, &to6);
+    cr_assert_leq(len, FRAME_ANNOUNCEMENT_MAX);
+    view = read_back(len);
+    cr_assert_eq(view.icmp_type, 136);
+    cr_assert_eq(view.hop_limit, 255); /* RFC 4861 7.1.2: no other is taken */
+    cr_assert(netaddr_equal(&view.src, &addr6) && netaddr_equal(&view.dst, &to6));
+    cr_assert_arr_eq(out + view.l4 + 8, &addr6.v6, 16);
+    cr_assert_arr_eq(out + view.l4 + 26, sample_guest_mac, FRAME_MAC_LEN);
+}

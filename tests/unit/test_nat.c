@@ -97,6 +97,14 @@ static size_t make_syn(uint8_t *frame, uint16_t src_port, uint16_t dst_port)
     return sample_tcp(frame, &spec);
 }
 
+static void input(Nat *nat, const uint8_t *frame, size_t len)
+{
+    FrameView view;
+
+    cr_assert_eq(frame_parse(frame, len, &view), FRAME_OK);
+    nat_input(nat, frame, len, &view);
+}
+
 /* The guest says where it is; libslirp looks at what waits for that when its clock has grown old. */
 static void say_where(Nat *nat, GMainContext *context)
 {
@@ -105,7 +113,7 @@ static void say_where(Nat *nat, GMainContext *context)
 
     memcpy(frame, "\x52\x55\x0a\0\x02\x02\x02\0\0\0\0\x01\x08\x06", FRAME_ETH_LEN);
     for (unsigned i = 0; i < 3; i++) {
-        nat_input(nat, frame, FRAME_ETH_LEN + sample_unhex(reply, frame + FRAME_ETH_LEN), false);
+        input(nat, frame, FRAME_ETH_LEN + sample_unhex(reply, frame + FRAME_ETH_LEN));
         loop_run_ms(context, 50);
     }
 }
@@ -120,7 +128,7 @@ Test(nat, connections_refused_at_once_are_reset_and_leave_nothing_behind, .timeo
 
     refuse_connect();
     for (uint16_t i = 0; i < 40; i++) {
-        nat_input(nat, frame, make_syn(frame, (uint16_t)(41000 + i), 80), false);
+        input(nat, frame, make_syn(frame, (uint16_t)(41000 + i), 80));
         loop_drain(context);
     }
     say_where(nat, context);
@@ -148,7 +156,7 @@ Test(nat, connections_to_the_gateway_count_for_the_share_of_sockets)
         cr_assert_eq(frame_parse(frame, len, &view), FRAME_OK);
         if (natshare_admits(share, &view)) {
             admitted++;
-            nat_input(nat, frame, len, false);
+            nat_input(nat, frame, len, &view);
         }
         view.tcp_flags = FRAME_TCP_ACK;
         cr_expect(natshare_admits(share, &view), "an ACK makes no socket");
@@ -168,10 +176,10 @@ Test(nat, sender_that_never_said_where_it_is_gets_answers_at_once)
                     .seq = 1000, .ack = 7,  .flags = FRAME_TCP_ACK};
     uint8_t frame[256];
 
-    nat_input(nat, frame, sample_tcp(frame, &spec), false);
+    input(nat, frame, sample_tcp(frame, &spec));
     cr_expect_eq(caught.resets, 1, "IPv6");
     spec.src = "10.0.2.77";
     spec.dst = "10.0.2.2";
-    nat_input(nat, frame, sample_tcp(frame, &spec), false);
+    input(nat, frame, sample_tcp(frame, &spec));
     cr_expect_eq(caught.resets, 2, "IPv4");
 }
