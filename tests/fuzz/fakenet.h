@@ -110,5 +110,7 @@ uint64_t fakenet_moved(void);
  * @most_us; returns false if nobody wanted to be called within that. */
 GMainContext *fakenet_context(void);
 bool fakenet_turn(GMainContext *context, int64_t most_us);
+/* Lets time go by; a loop that turns without doing anything is a finding, and so are more than so many sockets. */
+void fakenet_run(GMainContext *context, int64_t us, unsigned sockets_max);
 
 #endif

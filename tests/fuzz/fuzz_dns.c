@@ -20,7 +20,6 @@
 #define PORTS 8
 /* Sockets of 8 UDP queries with 4 servers, 8 connections with one each, and the listener. */
 #define SOCKETS_MAX (PORTS * 4 + 2 * PORTS + 1)
-#define SPIN        40
 
 /* What was asked last from one port of the guest's. */
 typedef struct Asked {
@@ -235,22 +234,6 @@ static void ask_tcp(Bytes *bytes, FakeSocket *listener)
     sock->in_left = MIN(sock->answer_len, (size_t)1 + bytes_u8(bytes));
 }
 
-static void run(GMainContext *context, int64_t us)
-{
-    int64_t until = fakenet_now() + us;
-    unsigned spins = 0;
-
-    while (fakenet_now() < until) {
-        int64_t now = fakenet_now();
-        uint64_t moved = fakenet_moved();
-
-        (void)fakenet_turn(context, until - now);
-        spins = fakenet_now() == now && fakenet_moved() == moved ? spins + 1 : 0;
-        FUZZ_CHECK(spins < SPIN, "the loop turns and turns");
-        FUZZ_CHECK(fakenet_open() <= SOCKETS_MAX, "%u sockets", fakenet_open());
-    }
-}
-
 static void check_messages(Bytes *bytes)
 {
     size_t len;
@@ -336,10 +319,10 @@ static void step(Bytes *bytes, GMainContext *context, FakeSocket *listener)
         check_messages(bytes);
         break;
     case 6:
-        run(context, (int64_t)bytes_u8(bytes) * 1000);
+        fakenet_run(context, (int64_t)bytes_u8(bytes) * 1000, SOCKETS_MAX);
         break;
     default:
-        run(context, (int64_t)bytes_u8(bytes) * 100 * 1000);
+        fakenet_run(context, (int64_t)bytes_u8(bytes) * 100 * 1000, SOCKETS_MAX);
         break;
     }
 }
@@ -364,7 +347,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     listener->accepts = 0;
     listener->error = 0;
     listener->peer_rst = listener->peer_fin = false;
-    run(context, 60 * G_USEC_PER_SEC);
+    fakenet_run(context, 60 * G_USEC_PER_SEC, SOCKETS_MAX);
     FUZZ_CHECK(fakenet_open() == 1, "%u sockets are open after a minute", fakenet_open());
     FUZZ_CHECK(!fakenet_turn(context, (int64_t)3600 * G_USEC_PER_SEC), "something is due");
     dns_free(fuzz.dns);

@@ -231,7 +231,8 @@ static void from_nat(Fuzz *fuzz, Bytes *bytes)
     size_t len;
     Edge *known;
 
-    if (!flow->used || (netaddr_equal(&flow->remote, gateway) && flow->remote_port == dns_port)) {
+    if (!flow->used || (netaddr_equal(&flow->remote, gateway) && flow->remote_port == dns_port) ||
+        (flow->local.family == AF_INET6 && !fuzz->guest.config.ipv6)) {
         return; /* libslirp has no such connection: nothing gets there in the guest's own name */
     }
     /* The headers of a datagram, with a segment put in its place. */
