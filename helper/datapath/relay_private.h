@@ -50,7 +50,7 @@ typedef struct RelayDirection {
     size_t spilled;
     size_t unasked;
     bool bulk;    /* the next read begins with a pipe */
-    bool limited; /* the sink's queue is watched */
+    bool limited; /* the queue of the guest's socket is; as the sink it is watched */
     bool ending;
     bool done;
     _Atomic uint64_t bytes;

@@ -8,6 +8,7 @@
 
 #include "datapath/relay.h"
 
+#include <linux/socket.h>
 #include <linux/sockios.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
@@ -296,6 +297,43 @@ Test(relay_limits, the_kernel_queues_less_than_5_mib_for_a_guest_that_does_not_r
     cr_expect_gt(queued, 256 * 1024, "%d bytes", queued);
     stream.total = stream.written + 3 * MIB;
     streams_run(&fix, &stream, 1);
+    (void)close(seen);
+    (void)close(client[0]);
+    (void)close(guest[0]);
+    fixture_end(&fix);
+}
+
+/* Of a guest that sends much; where the machine allows less than 512 KiB the kernel has to go on to choose. */
+Test(relay_limits, the_window_offered_to_a_guest_that_sends_much_is_a_fixed_one)
+{
+    Fixture fix;
+    int client[2];
+    int guest[2];
+    int seen;
+    int size = 0;
+    int locks = -1;
+    socklen_t len = sizeof(size);
+    g_autofree char *allowed = NULL;
+    FlowKey key;
+    Stream stream;
+
+    fixture_begin(&fix, 16);
+    cr_assert(g_file_get_contents("/proc/sys/net/core/rmem_max", &allowed, NULL, NULL));
+    key = fixture_key(&fix);
+    fixture_connect(&fix, client, 0);
+    fixture_connect(&fix, guest, 0);
+    seen = fcntl(guest[1], F_DUPFD_CLOEXEC, 0);
+    cr_assert_eq(fixture_join(&fix, client[1], guest[1], &key, 0, NULL), 0);
+    stream = (Stream){.from = guest[0], .to = client[0], .total = 64 * MIB, .chunk = MIB};
+    streams_run(&fix, &stream, 1);
+    cr_assert_eq(getsockopt(seen, SOL_SOCKET, SO_RCVBUF, &size, &len), 0);
+    cr_assert_eq(getsockopt(seen, SOL_SOCKET, SO_BUF_LOCK, &locks, &len), 0);
+    if (atoi(allowed) >= MIB / 2) {
+        cr_expect_eq(size, MIB, "%d bytes", size);
+        cr_expect_eq(locks, SOCK_RCVBUF_LOCK, "%d", locks);
+    } else {
+        cr_expect_eq(locks, 0, "%d", locks);
+    }
     (void)close(seen);
     (void)close(client[0]);
     (void)close(guest[0]);
