@@ -588,7 +588,7 @@ static int datapath_run(Datapath *dp, pid_t parent)
     process_renew_bonds(parent);
     source = g_unix_fd_source_new(dp->supervisor, G_IO_IN | G_IO_HUP | G_IO_ERR);
     g_source_set_callback(source, G_SOURCE_FUNC(datapath_readable), dp, NULL);
-    g_source_attach(source, dp->context);
+    poller_attach_source(source, dp->context);
     g_main_loop_run(dp->loop);
     /* The loop ends with the supervisor or with a fault. Sockets go with the process; nobody waits for more. */
     return 1;

@@ -154,7 +154,7 @@ GuestSock *guestsock_new(int take_sock, GMainContext *context, GuestSockFastPath
     gs->retry = timer_new(context, guestsock_retry, gs);
     gs->source = g_unix_fd_source_new(take_sock, G_IO_IN | G_IO_HUP | G_IO_ERR);
     g_source_set_callback(gs->source, G_SOURCE_FUNC(guestsock_readable), gs, NULL);
-    g_source_attach(gs->source, context);
+    poller_attach_source(gs->source, context);
     return gs;
 }
 

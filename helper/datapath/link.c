@@ -17,6 +17,7 @@
 #include <glib-unix.h>
 
 #include "frame.h"
+#include "poller.h"
 
 #define LINK_BATCH 64
 
@@ -58,7 +59,7 @@ Link *link_new(int take_fd, GMainContext *context, const LinkHooks *hooks)
     link->hooks = *hooks;
     link->source = g_unix_fd_source_new(take_fd, G_IO_IN | G_IO_ERR | G_IO_HUP);
     g_source_set_callback(link->source, G_SOURCE_FUNC(link_readable), link, NULL);
-    g_source_attach(link->source, context);
+    poller_attach_source(link->source, context);
     return link;
 }
 

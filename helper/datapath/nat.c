@@ -24,6 +24,7 @@
 #include <net/ethernet.h>
 
 #include "../fault.h"
+#include "poller.h"
 
 /* libslirp: slirp_update_timeout() caps what it returns at this. */
 #define NAT_NO_TIMER_MS 1000
@@ -402,7 +403,7 @@ Nat *nat_new(const Settings *settings, unsigned mtu, bool ipv6, GMainContext *co
     nat->source = g_source_new(&nat_source_funcs, sizeof(NatSource));
     ((NatSource *)nat->source)->nat = nat;
     ((NatSource *)nat->source)->tag = g_source_add_unix_fd(nat->source, nat->epoll_fd, G_IO_IN);
-    g_source_attach(nat->source, context);
+    poller_attach_source(nat->source, context);
     return g_steal_pointer(&nat);
 }
 

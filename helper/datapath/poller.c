@@ -68,6 +68,15 @@ static GSourceFuncs poller_funcs = {
     .dispatch = poller_dispatch,
 };
 
+void poller_attach_source(GSource *source, GMainContext *context)
+{
+    /* One that may not recurse loses its fds before each dispatch and gets them back after it, and each of the two writes to
+     * the loop's eventfd, so that it turns once more for nothing (glib/gmain.c: g_main_dispatch(), block_source()). Nothing
+     * here runs the loop from within, so there is nothing to recurse into. */
+    g_source_set_can_recurse(source, TRUE);
+    (void)g_source_attach(source, context);
+}
+
 Poller *poller_new(GMainContext *context, GError **error)
 {
     int fd = epoll_create1(EPOLL_CLOEXEC);
@@ -85,7 +94,7 @@ Poller *poller_new(GMainContext *context, GError **error)
     poller->source = g_source_new(&poller_funcs, sizeof(PollerSource));
     ((PollerSource *)poller->source)->poller = poller;
     ((PollerSource *)poller->source)->tag = g_source_add_unix_fd(poller->source, fd, G_IO_IN);
-    g_source_attach(poller->source, context);
+    poller_attach_source(poller->source, context);
     return poller;
 }
 
@@ -202,7 +211,7 @@ Timer *timer_new(GMainContext *context, TimerFunc func, void *user_data)
     timer->user_data = user_data;
     timer->source = g_source_new(&timer_funcs, sizeof(TimerSource));
     ((TimerSource *)timer->source)->timer = timer;
-    g_source_attach(timer->source, context);
+    poller_attach_source(timer->source, context);
     return timer;
 }
 

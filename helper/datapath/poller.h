@@ -40,6 +40,9 @@ void poller_remove(Poller *poller, PollerWatch *watch);
 /* While paused nothing is dispatched and nothing wakes the process; what is ready then is seen when it goes on. */
 void poller_pause(Poller *poller, bool paused);
 
+/* Attaches a source that never runs the loop from its callback, so that its dispatch costs no system calls of GLib's. */
+void poller_attach_source(GSource *source, GMainContext *context);
+
 /* A one-shot timer on the same context. All times in microseconds of g_get_monotonic_time(). */
 typedef struct Timer Timer;
 typedef void (*TimerFunc)(void *user_data);
