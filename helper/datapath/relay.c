@@ -2,7 +2,8 @@
  *
  * relay.c - relays: the table of them, their beginning and their end
  *
- * Does:     lists relays by tuple, gives each to the worker thread that has fewest, takes back those that have ended.
+ * Does:     lists relays by tuple, pumps the young ones itself, gives each that grows to the worker thread that has fewest, takes
+ *           back those that have ended.
  * Runs in:  the datapath, on the loop thread.
  * Owns:     the workers, and the memory of every relay.
  * Lifetime: a relay ends on its worker's thread, which sends it back here (relays_take_ended()); its owner is told then, and
@@ -24,10 +25,17 @@
 
 #include "../fault.h"
 #include "../fd.h"
+#include "poller.h"
 #include "relay_private.h"
 
 #define RELAY_THREADS_MAX 4
 #define RELAY_PIPES_MAX   256
+
+/* A connection for one request and its answer is over sooner than a thread is awake. What is copied for it here at once always
+ * fits a socket on which nothing is queued. */
+#define RELAY_YOUNG_CHUNK  ((size_t)4 * 1024)
+#define RELAY_YOUNG_BUDGET ((size_t)16 * 1024)
+#define RELAY_YOUNG_TURNS  16
 
 struct Relays {
     FlowTable *flows;
@@ -38,6 +46,8 @@ struct Relays {
     unsigned alive; /* relays not freed yet, listed or not */
     unsigned threads;
     unsigned next; /* worker, among those with the same load */
+    GSource *young_source;
+    RelayWorker young; /* without a thread */
     RelayWorker workers[];
 };
 
@@ -63,16 +73,8 @@ void relays_take_ended(Relays *relays, Relay *first, Relay *last)
     }
 }
 
-static void relays_collect(Relays *relays)
+static void relays_bury(Relays *relays, Relay *relay)
 {
-    Relay *relay;
-    eventfd_t count;
-
-    (void)eventfd_read(relays->ended_fd, &count);
-    (void)pthread_mutex_lock(&relays->lock);
-    relay = relays->ended;
-    relays->ended = NULL;
-    (void)pthread_mutex_unlock(&relays->lock);
     while (relay != NULL) {
         Relay *next = relay->next;
 
@@ -84,6 +86,29 @@ static void relays_collect(Relays *relays)
         g_free(relay);
         relay = next;
     }
+}
+
+static void relays_collect(Relays *relays)
+{
+    Relay *ended;
+    eventfd_t count;
+
+    (void)eventfd_read(relays->ended_fd, &count);
+    (void)pthread_mutex_lock(&relays->lock);
+    ended = relays->ended;
+    relays->ended = NULL;
+    (void)pthread_mutex_unlock(&relays->lock);
+    relays_bury(relays, ended);
+}
+
+static gboolean relays_young_ready(gint fd, GIOCondition condition, gpointer user_data)
+{
+    Relays *relays = user_data;
+
+    (void)fd;
+    (void)condition;
+    relays_bury(relays, relay_worker_turn(&relays->young));
+    return G_SOURCE_CONTINUE;
 }
 
 static gboolean relays_readable(gint fd, GIOCondition condition, gpointer user_data)
@@ -120,6 +145,15 @@ static unsigned relays_threads(unsigned threads)
     return threads != 0 ? threads : (unsigned)CLAMP(cores, 1, RELAY_THREADS_MAX);
 }
 
+static GSource *relays_source(Relays *relays, int fd, GUnixFDSourceFunc func, GMainContext *context)
+{
+    GSource *source = g_unix_fd_source_new(fd, G_IO_IN);
+
+    g_source_set_callback(source, G_SOURCE_FUNC(func), relays, NULL);
+    poller_attach_source(source, context);
+    return source;
+}
+
 Relays *relays_new(GMainContext *context, unsigned threads, unsigned pipes_max, GError **error)
 {
     unsigned count = relays_threads(threads);
@@ -129,26 +163,43 @@ Relays *relays_new(GMainContext *context, unsigned threads, unsigned pipes_max, 
     (void)pthread_mutex_init(&relays->lock, NULL);
     relays->flows = flow_table_new(context, G_MAXUINT, relay_flow_ended, relays);
     flow_table_set_seen(relays->flows, relay_flow_seen);
+    relays->ended_fd = -1;
+    if (!relay_worker_init(&relays->young, relays, error)) {
+        relays_free(relays);
+        return NULL;
+    }
     relays->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (relays->ended_fd < 0) {
         fault_set(error, FAULT_INTERNAL, errno, "eventfd: %s", g_strerror(errno));
         relays_free(relays);
         return NULL;
     }
-    relays->source = g_unix_fd_source_new(relays->ended_fd, G_IO_IN);
-    g_source_set_callback(relays->source, G_SOURCE_FUNC(relays_readable), relays, NULL);
-    g_source_attach(relays->source, context);
+    relays->young.chunk = RELAY_YOUNG_CHUNK;
+    relays->young.budget = RELAY_YOUNG_BUDGET;
+    relays->source = relays_source(relays, relays->ended_fd, relays_readable, context);
+    relays->young_source =
+        relays_source(relays, relays->young.epoll_fd, relays_young_ready, context);
     while (relays->threads < count) {
         RelayWorker *worker = &relays->workers[relays->threads++];
 
         worker->brisk.never = count == 1;
-        if (!relay_worker_init(worker, relays, pipes / count + (relays->threads <= pipes % count),
-                               error)) {
+        if (!relay_worker_init(worker, relays, error) ||
+            !relay_worker_start(worker, pipes / count + (relays->threads <= pipes % count),
+                                error)) {
             relays_free(relays);
             return NULL;
         }
     }
     return relays;
+}
+
+static void relays_clear_source(GSource **source)
+{
+    if (*source != NULL) {
+        g_source_destroy(*source);
+        g_source_unref(*source);
+        *source = NULL;
+    }
 }
 
 void relays_free(Relays *relays)
@@ -158,18 +209,19 @@ void relays_free(Relays *relays)
     }
     flow_table_free(relays->flows);
     while (relays->alive > 0) {
-        struct pollfd wait = {.fd = relays->ended_fd, .events = POLLIN};
+        struct pollfd wait[] = {{.fd = relays->ended_fd, .events = POLLIN},
+                                {.fd = relays->young.epoll_fd, .events = POLLIN}};
 
-        (void)poll(&wait, 1, -1);
+        (void)poll(wait, G_N_ELEMENTS(wait), -1);
+        relays_bury(relays, relay_worker_turn(&relays->young));
         relays_collect(relays);
     }
+    relay_worker_clear(&relays->young);
     for (unsigned i = 0; i < relays->threads; i++) {
         relay_worker_clear(&relays->workers[i]);
     }
-    if (relays->source != NULL) {
-        g_source_destroy(relays->source);
-        g_source_unref(relays->source);
-    }
+    relays_clear_source(&relays->source);
+    relays_clear_source(&relays->young_source);
     fd_close(relays->ended_fd);
     (void)pthread_mutex_destroy(&relays->lock);
     g_free(relays);
@@ -193,6 +245,26 @@ static RelayWorker *relays_worker(Relays *relays)
     return best;
 }
 
+void relays_grow(Relays *relays, Relay *relay)
+{
+    int failed;
+
+    relay->turns++;
+    if (relay->wait == RELAY_WAIT_EVENT && relay->in.held == 0 && relay->out.held == 0 &&
+        relay->turns < RELAY_YOUNG_TURNS) {
+        return;
+    }
+    relay_worker_give(relay);
+    relay->worker = relays_worker(relays);
+    failed = relay_worker_take(relay->worker, relay);
+    if (failed != 0 && !atomic_load(&relay->aborted)) {
+        /* The thread has never heard of it. */
+        relay->worker = &relays->young;
+        atomic_fetch_add(&relays->young.load, 1);
+        relay_worker_end(relay, true);
+    }
+}
+
 /* Urgent data stays where it is in the stream, as RFC 6093 section 6 wants it; without this recv(2) leaves it out. */
 static void relay_take_urgent_in_line(int fd)
 {
@@ -209,7 +281,7 @@ int relays_join(Relays *relays, const RelayPair *take_pair, const FlowKey *key)
     relay->owner = take_pair->owner;
     relay->data = take_pair->data;
     relay->flow.key = *key;
-    relay->worker = relays_worker(relays);
+    relay->worker = &relays->young;
     atomic_init(&relay->seen_us, g_get_monotonic_time());
     relay->client = (RelaySide){.relay = relay, .fd = take_pair->client, .writable = true};
     relay->guest = (RelaySide){.relay = relay, .fd = take_pair->guest, .writable = true};

@@ -12,6 +12,7 @@
 /* Shared by relay.c (the loop thread's side), relay_worker.c (threads) and relay_pump.c (bytes). */
 
 #define RELAY_BUFFER ((size_t)64 * 1024)
+#define RELAY_BUDGET ((size_t)1024 * 1024)
 
 typedef struct Relay Relay;
 typedef struct RelayWorker RelayWorker;
@@ -81,8 +82,9 @@ struct Relay {
     RelayDirection in;  /* client to guest */
     RelayDirection out; /* guest to client */
     RelayWait wait;
-    GList link;  /* of RelayWorker.waiting */
-    Relay *next; /* has ended */
+    unsigned turns; /* while it is young */
+    GList link;     /* of RelayWorker.waiting */
+    Relay *next;    /* has ended */
 };
 
 /**
@@ -113,7 +115,9 @@ struct RelayWorker {
     int64_t look_us; /* at those with RELAY_WAIT_QUEUE */
     RelayPipes pipes;
     RelayBrisk brisk;
-    Relay *ended; /* in this turn */
+    Relay *ended;  /* in this turn */
+    size_t chunk;  /* bytes copied at once, at most RELAY_BUFFER */
+    size_t budget; /* bytes of a direction and turn */
     uint8_t buffer[RELAY_BUFFER];
 };
 
@@ -124,11 +128,18 @@ void relay_pump(Relay *relay);
 bool relay_is_stalled(const Relay *relay);
 
 /* relay_worker.c */
-bool relay_worker_init(RelayWorker *worker, Relays *relays, unsigned pipes_max, GError **error);
+/* A worker without a thread, whose turns are those of whoever calls relay_worker_turn(). */
+bool relay_worker_init(RelayWorker *worker, Relays *relays, GError **error);
+/* Gives it a thread, which may use so many pipes. */
+bool relay_worker_start(RelayWorker *worker, unsigned pipes_max, GError **error);
 /* Ends the thread. Relays that have not ended stay as they are. */
 void relay_worker_clear(RelayWorker *worker);
 /* Both sockets into the worker's epoll set, from any thread. 0 or -errno. */
 int relay_worker_take(RelayWorker *worker, Relay *relay);
+/* What is ready now, without waiting, of a worker that has no thread. Return: those that have ended, by their "next" */
+Relay *relay_worker_turn(RelayWorker *worker);
+/* On its worker's thread: takes it out, so that another can take it. */
+void relay_worker_give(Relay *relay);
 /* On the worker's thread: out of one of its lists, into another. */
 void relay_worker_wait(Relay *relay, RelayWait wait);
 /* On the worker's thread: an event when @side can be written to, from now on. */
@@ -140,5 +151,7 @@ void relay_worker_abort(Relay *relay);
 
 /* relay.c; on a worker's thread: a list of relays that have ended, all by their "next". */
 void relays_take_ended(Relays *relays, Relay *first, Relay *last);
+/* relay.c; on the loop thread: a young relay has had a turn, and lives. */
+void relays_grow(Relays *relays, Relay *relay);
 
 #endif

@@ -9,7 +9,7 @@
  * Trusts:   neither side. A slow reader is the writer's backpressure: nothing is read that cannot be passed on, and
  *           nothing of ours grows. How much the kernel queues for the guest is limited here, as the guest's root sets the
  *           limits of sockets in its namespace (tcp_wmem).
- * Limits:   RELAY_BUDGET bytes a direction and turn; RELAY_QUEUE_MAX bytes on the guest's socket, and what one more step moves.
+ * Limits:   the worker's budget of bytes a direction and turn; RELAY_QUEUE_MAX bytes on the guest's socket, and what one more step moves.
  *           When the pipes are out bytes are looked at, sent, and only then taken from the source. A short send before that
  *           is known leaves at most RELAY_BUFFER bytes, kept in memory until they are passed on: once a second and thread.
  * States:   of one direction, from its source to its sink:
@@ -39,7 +39,6 @@
 #include "../fd.h"
 #include "relay_private.h"
 
-#define RELAY_BUDGET ((size_t)1024 * 1024)
 /* A direction that last moved at least so much at once goes on with a pipe. */
 #define RELAY_BULK_MIN (32 * 1024)
 /* At most so much on the guest's socket before it is asked how much is queued there; what it may be then. */
@@ -208,9 +207,9 @@ static int relay_copy(RelayWorker *worker, RelayDirection *dir, size_t *moved)
 {
     RelaySide *source = dir->source;
     /* Without a pipe for what a short send leaves, bytes stay with the source until they are sent. */
-    bool peek = !relay_pipes_may_get(&worker->pipes);
+    bool peek = worker->running && !relay_pipes_may_get(&worker->pipes);
     ssize_t got =
-        recv(source->fd, worker->buffer, RELAY_BUFFER, MSG_DONTWAIT | (peek ? MSG_PEEK : 0));
+        recv(source->fd, worker->buffer, worker->chunk, MSG_DONTWAIT | (peek ? MSG_PEEK : 0));
     ssize_t sent;
     int refused = 0;
 
@@ -226,7 +225,7 @@ static int relay_copy(RelayWorker *worker, RelayDirection *dir, size_t *moved)
         dir->ending = true;
         return 1;
     }
-    source->readable = source->more || (size_t)got == RELAY_BUFFER;
+    source->readable = source->more || (size_t)got == worker->chunk;
     sent = send(dir->sink->fd, worker->buffer, (size_t)got, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0) {
         refused = relay_sink_refused(dir);
@@ -304,7 +303,7 @@ static bool relay_pump_direction(Relay *relay, RelayDirection *dir)
 
     do {
         went = relay_step(relay->worker, dir, &moved);
-    } while (went > 0 && moved < RELAY_BUDGET);
+    } while (went > 0 && moved < relay->worker->budget);
     if (went < 0) {
         relay_break(relay);
         return false;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * relay_worker.c - a thread that turns an epoll set of relays
+ * relay_worker.c - a thread that turns an epoll set of relays; or such a set without a thread, for the young
  *
  * Does:     waits for events, gives each relay its turn, and hands back those that have ended.
  * Runs in:  the datapath: the thread itself, and, where said so, whoever calls.
@@ -78,6 +78,8 @@ int relay_worker_take(RelayWorker *worker, Relay *relay)
     for (size_t i = 0; i < G_N_ELEMENTS(sides) && failed == 0; i++) {
         struct epoll_event event = {.events = RELAY_EVENTS, .data.ptr = sides[i]};
 
+        event.events |= sides[i]->watches_writing ? EPOLLOUT : 0;
+
         /* What came before is reported as the first event. */
         failed = epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, sides[i]->fd, &event) < 0 ? -errno : 0;
         known |= failed == 0;
@@ -149,6 +151,16 @@ void relay_worker_end(Relay *relay, bool reset)
     atomic_fetch_sub(&worker->load, 1);
     relay->next = worker->ended;
     worker->ended = relay;
+}
+
+void relay_worker_give(Relay *relay)
+{
+    RelayWorker *worker = relay->worker;
+
+    relay_worker_wait(relay, RELAY_WAIT_EVENT);
+    (void)epoll_ctl(worker->epoll_fd, EPOLL_CTL_DEL, relay->client.fd, NULL);
+    (void)epoll_ctl(worker->epoll_fd, EPOLL_CTL_DEL, relay->guest.fd, NULL);
+    atomic_fetch_sub(&worker->load, 1);
 }
 
 /* Those that wait there now, once each. */
@@ -276,6 +288,31 @@ static void *worker_main(void *data)
     }
 }
 
+/* ---- without a thread ---- */
+
+Relay *relay_worker_turn(RelayWorker *worker)
+{
+    struct epoll_event events[RELAY_BATCH];
+    int count = epoll_wait(worker->epoll_fd, events, RELAY_BATCH, 0);
+    Relay *ended;
+
+    for (int i = 0; i < count; i++) {
+        RelaySide *side = events[i].data.ptr;
+        Relay *relay = side->relay;
+
+        /* Else it has ended in this batch, or has gone to a thread. */
+        if (side->fd >= 0 && relay->worker == worker) {
+            relay_event(side, events[i].events);
+            if (side->fd >= 0) {
+                relays_grow(worker->relays, relay);
+            }
+        }
+    }
+    ended = worker->ended;
+    worker->ended = NULL;
+    return ended;
+}
+
 /* ---- beginning and end ---- */
 
 static int worker_begin(RelayWorker *worker)
@@ -299,30 +336,41 @@ static int worker_begin(RelayWorker *worker)
     return failed;
 }
 
-bool relay_worker_init(RelayWorker *worker, Relays *relays, unsigned pipes_max, GError **error)
+static bool worker_failed(int failed, GError **error)
 {
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
-    int failed = 0;
+    fault_set(error, FAULT_INTERNAL, failed, "a thread for relays: %s", g_strerror(failed));
+    return false;
+}
 
+bool relay_worker_init(RelayWorker *worker, Relays *relays, GError **error)
+{
     worker->relays = relays;
-    worker->pipes.max = pipes_max;
+    worker->chunk = RELAY_BUFFER;
+    worker->budget = RELAY_BUDGET;
+    worker->stop_fd = -1;
     (void)pthread_mutex_init(&worker->lock, NULL);
     for (unsigned i = 0; i < RELAY_WAITS; i++) {
         g_queue_init(&worker->waiting[i]);
     }
     worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    return worker->epoll_fd >= 0 || worker_failed(errno, error);
+}
+
+bool relay_worker_start(RelayWorker *worker, unsigned pipes_max, GError **error)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    int failed;
+
+    worker->pipes.max = pipes_max;
     worker->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (worker->epoll_fd < 0 || worker->stop_fd < 0 ||
+    if (worker->stop_fd < 0 ||
         epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, worker->stop_fd, &event) < 0) {
-        failed = errno;
-    } else {
-        failed = worker_begin(worker);
-        worker->running = failed == 0;
+        return worker_failed(errno, error);
     }
-    if (failed != 0) {
-        fault_set(error, FAULT_INTERNAL, failed, "a thread for relays: %s", g_strerror(failed));
-    }
-    return failed == 0;
+    worker->running = true; /* the thread reads it */
+    failed = worker_begin(worker);
+    worker->running = failed == 0;
+    return failed == 0 || worker_failed(failed, error);
 }
 
 void relay_worker_clear(RelayWorker *worker)

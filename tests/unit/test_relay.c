@@ -9,6 +9,8 @@
 
 #include "datapath/relay.h"
 
+#include <stdio.h>
+
 #include "relayfixture.h"
 
 #define MIB (1024 * 1024)
@@ -421,4 +423,58 @@ Test(relay, flows_are_spread_over_the_threads_and_end_in_any_order, .timeout = 6
     cr_expect_eq(relays_count(fix.relays), 0);
     fixture_end(&fix);
     cr_expect_eq(count_fds(), fix.fds_before);
+}
+
+/* How often threads other than this one have gone to sleep (voluntary_ctxt_switches of proc(5)). */
+static unsigned long threads_sleeps(void)
+{
+    g_autoptr(GDir) tasks = g_dir_open("/proc/self/task", 0, NULL);
+    unsigned long all = 0;
+    const char *name;
+
+    cr_assert_not_null(tasks);
+    while ((name = g_dir_read_name(tasks)) != NULL) {
+        g_autofree char *path = g_strdup_printf("/proc/self/task/%s/status", name);
+        g_autofree char *status = NULL;
+        const char *at;
+        unsigned long count = 0;
+
+        if (atoi(name) == getpid() || !g_file_get_contents(path, &status, NULL, NULL)) {
+            continue;
+        }
+        at = strstr(status, "\nvoluntary_ctxt_switches:");
+        cr_assert_not_null(at);
+        cr_assert_eq(sscanf(at, "\nvoluntary_ctxt_switches: %lu", &count), 1);
+        all += count;
+    }
+    return all;
+}
+
+/* Fewer turns, or more, than a relay has while it is young. */
+Test(relay, a_request_and_its_answer_wake_no_thread_and_a_long_exchange_is_given_to_one)
+{
+    Fixture fix;
+    Line line;
+    unsigned long before;
+
+    fixture_begin(&fix, 16);
+    line_begin(&line, &fix, 0, 0);
+    loop_run_ms(fix.context, 50);
+    before = threads_sleeps();
+    for (unsigned exchanges = 0; exchanges < 40; exchanges++) {
+        Stream ask = {.from = line.client, .to = line.guest, .total = 64, .chunk = 64};
+        Stream answer = {.from = line.guest, .to = line.client, .total = 64, .chunk = 64};
+
+        streams_run(&fix, &ask, 1);
+        streams_run(&fix, &answer, 1);
+        if (exchanges == 0) {
+            loop_run_ms(fix.context, 50);
+            cr_expect_eq(threads_sleeps(), before);
+        }
+    }
+    loop_run_ms(fix.context, 50);
+    cr_expect_gt(threads_sleeps(), before);
+    line_end(&line);
+    LOOP_AWAIT(fix.context, fix.ends == 1);
+    fixture_end(&fix);
 }
