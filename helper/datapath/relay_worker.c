@@ -300,8 +300,8 @@ Relay *relay_worker_turn(RelayWorker *worker)
         RelaySide *side = events[i].data.ptr;
         Relay *relay = side->relay;
 
-        /* Else it has ended in this batch, or has gone to a thread. */
-        if (side->fd >= 0 && relay->worker == worker) {
+        /* Else it has gone to a thread, or has ended in this batch. */
+        if (relay->worker == worker && side->fd >= 0) {
             relay_event(side, events[i].events);
             if (side->fd >= 0) {
                 relays_grow(worker->relays, relay);
