@@ -7,8 +7,7 @@
  *           built yet.
  * Trusts:   the supervisor. Frames, clients and servers not at all.
  * Owns:     everything it makes; one main loop; the threads of relay_worker.c, made when all rights are given up; no file.
- * Order:    what the supervisor sends is kept until MESSAGE_GO; no frame is read and no client accepted before: policy is in
- *           force first.
+ * Order:    policy first: what the supervisor sends is kept until MESSAGE_GO; before, no frame is read, no client accepted.
  */
 #include "config.h"
 
@@ -25,6 +24,7 @@
 #include "../fd.h"
 #include "../lockdown/process.h"
 #include "../message.h"
+#include "../scratch.h"
 #include "dns.h"
 #include "flow.h"
 #include "forward.h"
@@ -603,7 +603,7 @@ pid_t datapath_spawn(const Settings *settings, size_t nofile, int supervisor_soc
     if (pid < 0) {
         fault_set(error, FAULT_INTERNAL, errno, "fork: %s", g_strerror(errno));
     } else if (pid == 0) {
-        Datapath *dp = g_new0(Datapath, 1);
+        Datapath *dp = NEW0_UP_TO(Datapath, frame);
 
         dp->settings = settings;
         dp->nofile = nofile;

@@ -25,6 +25,7 @@
 
 #include "../fault.h"
 #include "../fd.h"
+#include "limits.h"
 #include "poller.h"
 #include "relay_private.h"
 
@@ -138,13 +139,6 @@ static int64_t relay_flow_seen(const Flow *flow)
     return atomic_load_explicit(&((const Relay *)flow)->seen_us, memory_order_relaxed);
 }
 
-static unsigned relays_threads(unsigned threads)
-{
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-
-    return threads != 0 ? threads : (unsigned)CLAMP(cores, 1, RELAY_THREADS_MAX);
-}
-
 static GSource *relays_source(Relays *relays, int fd, GUnixFDSourceFunc func, GMainContext *context)
 {
     GSource *source = g_unix_fd_source_new(fd, G_IO_IN);
@@ -156,15 +150,15 @@ static GSource *relays_source(Relays *relays, int fd, GUnixFDSourceFunc func, GM
 
 Relays *relays_new(GMainContext *context, unsigned threads, unsigned pipes_max, GError **error)
 {
-    unsigned count = relays_threads(threads);
+    unsigned count = threads != 0 ? threads : limits_cores(RELAY_THREADS_MAX);
     Relays *relays = g_malloc0(sizeof(Relays) + count * sizeof(RelayWorker));
     unsigned pipes = MIN(pipes_max, RELAY_PIPES_MAX);
 
+    relays->ended_fd = -1;
     (void)pthread_mutex_init(&relays->lock, NULL);
     relays->flows = flow_table_new(context, G_MAXUINT, relay_flow_ended, relays);
     flow_table_set_seen(relays->flows, relay_flow_seen);
-    relays->ended_fd = -1;
-    if (!relay_worker_init(&relays->young, relays, error)) {
+    if (!relay_worker_init(&relays->young, relays, RELAY_YOUNG_CHUNK, error)) {
         relays_free(relays);
         return NULL;
     }
@@ -174,7 +168,6 @@ Relays *relays_new(GMainContext *context, unsigned threads, unsigned pipes_max, 
         relays_free(relays);
         return NULL;
     }
-    relays->young.chunk = RELAY_YOUNG_CHUNK;
     relays->young.budget = RELAY_YOUNG_BUDGET;
     relays->source = relays_source(relays, relays->ended_fd, relays_readable, context);
     relays->young_source =
@@ -183,7 +176,7 @@ Relays *relays_new(GMainContext *context, unsigned threads, unsigned pipes_max, 
         RelayWorker *worker = &relays->workers[relays->threads++];
 
         worker->brisk.never = count == 1;
-        if (!relay_worker_init(worker, relays, error) ||
+        if (!relay_worker_init(worker, relays, RELAY_BUFFER, error) ||
             !relay_worker_start(worker, pipes / count + (relays->threads <= pipes % count),
                                 error)) {
             relays_free(relays);

@@ -115,10 +115,10 @@ struct RelayWorker {
     int64_t look_us; /* at those with RELAY_WAIT_QUEUE */
     RelayPipes pipes;
     RelayBrisk brisk;
-    Relay *ended;  /* in this turn */
-    size_t chunk;  /* bytes copied at once, at most RELAY_BUFFER */
-    size_t budget; /* bytes of a direction and turn */
-    uint8_t buffer[RELAY_BUFFER];
+    Relay *ended;    /* in this turn */
+    size_t chunk;    /* bytes copied at once */
+    size_t budget;   /* bytes of a direction and turn */
+    uint8_t *buffer; /* of @chunk bytes */
 };
 
 /* relay_pump.c; on the worker's thread. @relay may have ended afterwards, and is then one of worker->ended. */
@@ -129,7 +129,7 @@ bool relay_is_stalled(const Relay *relay);
 
 /* relay_worker.c */
 /* A worker without a thread, whose turns are those of whoever calls relay_worker_turn(). */
-bool relay_worker_init(RelayWorker *worker, Relays *relays, GError **error);
+bool relay_worker_init(RelayWorker *worker, Relays *relays, size_t chunk, GError **error);
 /* Gives it a thread, which may use so many pipes. */
 bool relay_worker_start(RelayWorker *worker, unsigned pipes_max, GError **error);
 /* Ends the thread. Relays that have not ended stay as they are. */

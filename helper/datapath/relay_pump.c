@@ -244,7 +244,7 @@ static int relay_copy(RelayWorker *worker, RelayDirection *dir, size_t *moved)
     }
     if (sent < got) {
         relay_hold(worker, dir, worker->buffer + sent, (size_t)(got - sent));
-    } else if ((size_t)got == RELAY_BUFFER) {
+    } else if ((size_t)got == RELAY_BUFFER) { /* never of a young one */
         relay_limit_guest(dir);
         (void)relay_pipes_get(&worker->pipes,
                               &dir->pipe); /* bulk; without a pipe copying goes on */

@@ -342,10 +342,12 @@ static bool worker_failed(int failed, GError **error)
     return false;
 }
 
-bool relay_worker_init(RelayWorker *worker, Relays *relays, GError **error)
+bool relay_worker_init(RelayWorker *worker, Relays *relays, size_t chunk, GError **error)
 {
     worker->relays = relays;
-    worker->chunk = RELAY_BUFFER;
+    worker->chunk = chunk;
+    worker->buffer =
+        g_malloc(chunk); /* not cleared: its pages come when there is something to copy */
     worker->budget = RELAY_BUDGET;
     worker->stop_fd = -1;
     (void)pthread_mutex_init(&worker->lock, NULL);
@@ -383,4 +385,5 @@ void relay_worker_clear(RelayWorker *worker)
     fd_close(worker->epoll_fd);
     fd_close(worker->stop_fd);
     (void)pthread_mutex_destroy(&worker->lock);
+    g_free(worker->buffer);
 }
