@@ -26,7 +26,7 @@
 #include "../fd.h"
 #include "relay_private.h"
 
-#define RELAY_THREADS_MAX 4
+#define RELAY_THREADS_MAX RELAYS_THREADS_MAX
 #define RELAY_PIPES_MAX   256
 
 struct Relays {

@@ -18,6 +18,9 @@ typedef struct Relays Relays;
 /* A relay has ended: both its sockets are closed, or reset and about to be. */
 typedef void (*RelayEndFunc)(void *relay_data, void *user_data);
 
+/* By default there are as many worker threads as cores, but not more than this. */
+#define RELAYS_THREADS_MAX 4
+
 /* Whose relay it is; compared by address, and must outlive its relays. */
 typedef struct RelayOwner {
     RelayEndFunc ended;

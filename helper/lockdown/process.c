@@ -6,7 +6,7 @@
  * Runs in:  all three processes, before any thread is made: these calls act on the calling thread alone.
  * Order:    process_become_child() first; namespaces are joined or made after it; process_drop_capabilities() last,
  *           because joining and configuring need them.
- * Not here: namespaces, seccomp and Landlock of the datapath, which are not built yet.
+ * Not here: the other stages (lockdown.c).
  */
 #include "config.h"
 
@@ -41,7 +41,8 @@ int process_fill_stdio(void)
 
 void process_close_inherited(int fd)
 {
-    FD_AUTO null = fd <= 2 ? open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY) : -1;
+    /* To be read alone: the filter allows no more (calls.c), and whoever writes there may well be told. */
+    FD_AUTO null = fd <= 2 ? open("/dev/null", O_RDONLY | O_CLOEXEC | O_NOCTTY) : -1;
 
     if (null < 0 || dup2(null, fd) < 0) {
         fd_close(fd);

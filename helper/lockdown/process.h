@@ -39,7 +39,8 @@ size_t process_raise_nofile(void);
 bool process_become_child(pid_t parent, int *const *keep, size_t count, GError **error);
 
 /* setns(2) and capset(2) may clear PR_SET_PDEATHSIG and dumpable (kernel/cred.c: commit_creds()): set them again, and
- * end at once if @parent is gone already. */
+ * end at once if @parent is gone already. @parent 0: it is outside our PID namespace, where its end shows as that of the
+ * connection. */
 void process_renew_bonds(pid_t parent);
 
 /* Empties effective, permitted, inheritable and ambient sets, and the bounding set where CAP_SETPCAP is held (where
