@@ -7,7 +7,9 @@
  * Default:  the process is killed (SIGSYS, and an audit record of the kernel that names the call). An errno instead would let
  *           an attacker try on, and hide a call that a library came to need.
  * Shape:    architecture, x32, then one comparison a call, calls without arguments to judge first: their verdict the kernel
- *           keeps in a bitmap (kernel/seccomp.c: seccomp_cache_prepare()), so order costs nothing.
+ *           keeps in a bitmap (kernel/seccomp.c: seccomp_cache_prepare()), so order costs nothing
+ *           later. To fill it the kernel runs the program for each number there is, which is most of what loading takes after
+ *           the 0.28 ms of a program of five instructions: hence groups.
  * Why not libseccomp: it took 1.1 ms a process to make 170 instructions of these tables, where the kernel takes 0.4 ms to
  *           load them; start to ready is 4 ms.
  */
@@ -20,6 +22,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -38,6 +41,7 @@
 #define FILTER_CODE_MAX 1024
 /* What a jump can pass (struct sock_filter: jt, jf). */
 #define FILTER_JUMP_MAX 255
+#define FILTER_GROUP    8
 
 typedef struct FilterCode {
     struct sock_filter code[FILTER_CODE_MAX];
@@ -147,6 +151,36 @@ static void filter_list_add(FilterList *list, FilterCalls calls)
     }
 }
 
+static int filter_compare(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+/* Calls without arguments to judge, in ascending groups, so that most numbers are compared with few. */
+static void filter_put_plain(FilterCode *code, const FilterList *list)
+{
+    int numbers[G_N_ELEMENTS(list->rows)];
+    size_t count = 0;
+
+    for (size_t i = 0; i < list->count; i++) {
+        if (list->rows[i]->count == 0) {
+            numbers[count++] = list->rows[i]->number;
+        }
+    }
+    qsort(numbers, count, sizeof(numbers[0]), filter_compare);
+    for (size_t from = 0; from < count; from += FILTER_GROUP) {
+        size_t to = MIN(from + FILTER_GROUP, count);
+
+        filter_put(code, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K,
+                                                      (uint32_t)numbers[to - 1],
+                                                      (uint8_t)((to - from) * 2), 0));
+        for (size_t i = from; i < to; i++) {
+            (void)filter_unless(code, (uint32_t)numbers[i], 1);
+            filter_return(code, SECCOMP_RET_ALLOW);
+        }
+    }
+}
+
 static void filter_make(FilterCode *code, const FilterList *list)
 {
     filter_load_word(code, offsetof(struct seccomp_data, arch));
@@ -157,12 +191,7 @@ static void filter_make(FilterCode *code, const FilterList *list)
     filter_put(code, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, FILTER_X32, 0, 1));
     filter_return(code, SECCOMP_RET_KILL_PROCESS);
 #endif
-    for (size_t i = 0; i < list->count; i++) {
-        if (list->rows[i]->count == 0) {
-            (void)filter_unless(code, (uint32_t)list->rows[i]->number, 1);
-            filter_return(code, SECCOMP_RET_ALLOW);
-        }
-    }
+    filter_put_plain(code, list);
     for (size_t i = 0; i < list->count; i++) {
         if (!filter_is_plain(list, list->rows[i]->number)) {
             filter_put_call(code, list, i);
