@@ -26,6 +26,7 @@
 #include "../lockdown/namespaces.h"
 #include "../lockdown/process.h"
 #include "../message.h"
+#include "../scratch.h"
 #include "dns.h"
 #include "flow.h"
 #include "forward.h"
@@ -589,7 +590,7 @@ static bool datapath_lock_down(Datapath *dp, pid_t parent, const Namespaces *out
     if (!process_become_child(parent, keep, G_N_ELEMENTS(keep), error)) {
         return false;
     }
-    dp->cores = (unsigned)CLAMP(sysconf(_SC_NPROCESSORS_ONLN), 1, RELAYS_THREADS_MAX);
+    dp->cores = limits_cores(RELAYS_THREADS_MAX);
     lock = lockdown_begin(ROLE_DATAPATH, insecure ? NULL : outside, insecure, error);
     if (lock == NULL || !datapath_prepare(dp, error)) {
         return false;
@@ -643,7 +644,7 @@ pid_t datapath_spawn(const Settings *settings, size_t nofile, int supervisor_soc
         pid = namespaces_read(&outside, error) ? namespaces_fork(error) : -1;
     }
     if (pid == 0) {
-        Datapath *dp = g_new0(Datapath, 1);
+        Datapath *dp = NEW0_UP_TO(Datapath, frame);
 
         dp->settings = settings;
         dp->nofile = nofile;

@@ -23,6 +23,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../scratch.h"
 #include "dns_tcp.h"
 
 #define DNS_PORT           53
@@ -448,7 +449,7 @@ uint64_t dns_dropped(const Dns *dns)
 
 Dns *dns_new(Poller *poller, GMainContext *context, const DnsHooks *hooks)
 {
-    Dns *dns = g_new0(Dns, 1);
+    Dns *dns = NEW0_UP_TO(Dns, message);
 
     dns->poller = poller;
     dns->timer = timer_new(context, dns_timeout, dns);

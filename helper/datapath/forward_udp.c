@@ -22,6 +22,7 @@
 #include <sys/socket.h>
 
 #include "../fd.h"
+#include "../scratch.h"
 #include "forward_private.h"
 
 #define UDP_IDLE_UNREPLIED_US (30 * G_USEC_PER_SEC)
@@ -476,7 +477,7 @@ ForwardUdp *forward_udp_new(Forward *forward, GMainContext *context, GError **er
     if (poller == NULL) {
         return NULL;
     }
-    udp = g_new0(ForwardUdp, 1);
+    udp = NEW0_UP_TO(ForwardUdp, buffer);
     udp->forward = forward;
     udp->poller = poller;
     udp->flows = flow_table_new(context, forward->config.udp_max, udp_flow_ended, udp);

@@ -3,11 +3,13 @@
  * limits.c - who may have how many file descriptors
  *
  * Does:     shares what RLIMIT_NOFILE leaves: half to TCP connections (two each), a tenth each to their pipes, to those of
- *           the fast path that are not answered yet, and to published UDP, a fifth to libslirp. A pure function.
+ *           the fast path that are not answered yet, and to published UDP, a fifth to libslirp. A pure function. And counts cores.
  */
 #include "config.h"
 
 #include "limits.h"
+
+#include <sched.h>
 
 #include <glib.h>
 
@@ -33,4 +35,13 @@ Limits limits_share(const Settings *settings, size_t nofile, size_t used)
     limits.ping = (unsigned)CLAMP(nofile / 16, 1, LIMITS_PING);
     limits.nat = (unsigned)CLAMP(left / 5, 2, LIMITS_NAT);
     return limits;
+}
+
+unsigned limits_cores(unsigned max)
+{
+    cpu_set_t set;
+
+    return sched_getaffinity(0, sizeof(set), &set) < 0
+               ? 1
+               : (unsigned)CLAMP(CPU_COUNT(&set), 1, (int)max);
 }

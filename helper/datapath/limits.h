@@ -29,4 +29,7 @@ typedef struct Limits {
 /* @nofile: RLIMIT_NOFILE; @used: fds open already. */
 Limits limits_share(const Settings *settings, size_t nofile, size_t used);
 
+/* Cores that we may run on, 1 to @max. sysconf(3) would read a file, and count those that a cpuset takes from us. */
+unsigned limits_cores(unsigned max);
+
 #endif

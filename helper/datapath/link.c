@@ -16,6 +16,7 @@
 
 #include <glib-unix.h>
 
+#include "../scratch.h"
 #include "frame.h"
 
 #define LINK_BATCH 64
@@ -52,7 +53,7 @@ static gboolean link_readable(gint fd, GIOCondition condition, gpointer user_dat
 
 Link *link_new(int take_fd, GMainContext *context, const LinkHooks *hooks)
 {
-    Link *link = g_new0(Link, 1);
+    Link *link = NEW0_UP_TO(Link, buffer);
 
     link->fd = take_fd;
     link->hooks = *hooks;

@@ -22,6 +22,7 @@
 #include <sys/socket.h>
 
 #include "../fd.h"
+#include "../scratch.h"
 #include "flow.h"
 
 #define PING_IDLE_US    (30 * G_USEC_PER_SEC)
@@ -77,7 +78,7 @@ static void ping_flow_ended(Flow *base, FlowEnd why, void *user_data)
 Ping *ping_new(GMainContext *context, Poller *poller, unsigned max, PingSendFunc send,
                void *user_data)
 {
-    Ping *ping = g_new0(Ping, 1);
+    Ping *ping = NEW0_UP_TO(Ping, packet);
 
     ping->poller = poller;
     ping->flows = flow_table_new(context, max, ping_flow_ended, ping);

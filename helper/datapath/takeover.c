@@ -55,6 +55,7 @@
 #include <sys/socket.h>
 
 #include "../fd.h"
+#include "../scratch.h"
 #include "flow.h"
 #include "mender.h"
 #include "poller.h"
@@ -556,7 +557,7 @@ static void takeover_relay_ended(void *relay_data, void *user_data)
 Takeover *takeover_new(GMainContext *context, Relays *relays, const TakeoverConfig *config,
                        const TakeoverHooks *hooks, GError **error)
 {
-    g_autoptr(Takeover) takeover = g_new0(Takeover, 1);
+    g_autoptr(Takeover) takeover = NEW0_UP_TO(Takeover, frame);
 
     takeover->config = *config;
     takeover->hooks = *hooks;
