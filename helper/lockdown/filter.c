@@ -39,6 +39,7 @@
 #endif
 
 #define FILTER_CODE_MAX 1024
+#define FILTER_ROWS_MAX 128
 /* What a jump can pass (struct sock_filter: jt, jf). */
 #define FILTER_JUMP_MAX 255
 #define FILTER_GROUP    8
@@ -50,7 +51,7 @@ typedef struct FilterCode {
 
 /* The lists that apply, one after the other. */
 typedef struct FilterList {
-    const FilterRow *rows[128];
+    const FilterRow *rows[FILTER_ROWS_MAX];
     size_t count;
 } FilterList;
 
@@ -78,6 +79,14 @@ static size_t filter_unless(FilterCode *code, uint32_t value, size_t skip)
     return code->count - 1;
 }
 
+/* Passes @skip instructions if it is. */
+static void filter_when(FilterCode *code, uint32_t value, size_t skip)
+{
+    g_assert(skip <= FILTER_JUMP_MAX);
+    filter_put(code,
+               (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, (uint8_t)skip, 0));
+}
+
 static void filter_land(FilterCode *code, size_t jump)
 {
     size_t skip = code->count - jump - 1;
@@ -86,24 +95,65 @@ static void filter_land(FilterCode *code, size_t jump)
     code->code[jump].jf = (uint8_t)skip;
 }
 
-/* One row: allowed if all arguments match, else on to what follows. */
-static void filter_put_row(FilterCode *code, const FilterRow *row)
+/* Those of @rows that have @value at @depth. Returns how many. */
+static size_t filter_select(const FilterRow *const *rows, size_t count, unsigned depth,
+                            uint32_t value, const FilterRow **ret_rows)
 {
-    size_t jumps[FILTER_ARGS_MAX];
+    size_t found = 0;
 
-    for (unsigned i = 0; i < row->count; i++) {
-        const FilterArg *arg = &row->args[i];
-
-        /* Both architectures keep the lower half first. */
-        filter_load_word(code, offsetof(struct seccomp_data, args) + arg->index * sizeof(uint64_t));
-        if (arg->mask != UINT32_MAX) {
-            filter_put(code, (struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, arg->mask));
+    for (size_t i = 0; i < count; i++) {
+        if (rows[i]->args[depth].value == value) {
+            ret_rows[found++] = rows[i];
         }
-        jumps[i] = filter_unless(code, arg->value, 0);
     }
-    filter_return(code, SECCOMP_RET_ALLOW);
-    for (unsigned i = 0; i < row->count; i++) {
-        filter_land(code, jumps[i]);
+    return found;
+}
+
+static bool filter_is_first(const FilterRow *const *rows, size_t at, unsigned depth)
+{
+    for (size_t i = 0; i < at; i++) {
+        if (rows[i]->args[depth].value == rows[at]->args[depth].value) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Rows of one call that agree in their arguments below @depth. Each argument is loaded once; what matches no row is the end. All rows
+ * of a call look at the same arguments in the same way, so values are never tried twice. */
+static void filter_put_rows(FilterCode *code, const FilterRow *const *rows, size_t count,
+                            unsigned depth)
+{
+    const FilterArg *arg = &rows[0]->args[depth];
+    const bool last = depth + 1 == rows[0]->count;
+    const FilterRow *same[FILTER_ROWS_MAX];
+    size_t first_jump;
+
+    /* Both architectures keep the lower half first. */
+    filter_load_word(code, offsetof(struct seccomp_data, args) + arg->index * sizeof(uint64_t));
+    if (arg->mask != UINT32_MAX) {
+        filter_put(code, (struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, arg->mask));
+    }
+    first_jump = code->count;
+    for (size_t i = 0; i < count; i++) {
+        const FilterArg *own = &rows[i]->args[depth];
+
+        g_assert(rows[i]->count == rows[0]->count && own->index == arg->index &&
+                 own->mask == arg->mask);
+        if (!last && filter_is_first(rows, i, depth)) {
+            size_t jump = filter_unless(code, own->value, 0);
+
+            filter_put_rows(code, same, filter_select(rows, count, depth, own->value, same),
+                            depth + 1);
+            filter_land(code, jump);
+        } else if (last) {
+            filter_when(code, own->value, count - i);
+        }
+    }
+    filter_return(code, SECCOMP_RET_KILL_PROCESS);
+    if (last) {
+        g_assert(code->count == first_jump + count + 1);
+        filter_return(code, SECCOMP_RET_ALLOW);
     }
 }
 
@@ -117,24 +167,24 @@ static bool filter_is_plain(const FilterList *list, int number)
     return false;
 }
 
-/* All rows of the call of row @first, which is its first one; what matches none is the end. */
+/* All rows of the call of row @first, which is its first one. */
 static void filter_put_call(FilterCode *code, const FilterList *list, size_t first)
 {
     const int number = list->rows[first]->number;
+    const FilterRow *rows[FILTER_ROWS_MAX];
+    size_t count = 0;
     size_t jump;
 
-    for (size_t i = 0; i < first; i++) {
+    for (size_t i = 0; i < list->count; i++) {
         if (list->rows[i]->number == number) {
-            return;
+            if (i < first) {
+                return;
+            }
+            rows[count++] = list->rows[i];
         }
     }
     jump = filter_unless(code, (uint32_t)number, 0);
-    for (size_t i = first; i < list->count; i++) {
-        if (list->rows[i]->number == number) {
-            filter_put_row(code, list->rows[i]);
-        }
-    }
-    filter_return(code, SECCOMP_RET_KILL_PROCESS);
+    filter_put_rows(code, rows, count, 0);
     filter_land(code, jump);
 }
 
@@ -173,11 +223,12 @@ static void filter_put_plain(FilterCode *code, const FilterList *list)
 
         filter_put(code, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K,
                                                       (uint32_t)numbers[to - 1],
-                                                      (uint8_t)((to - from) * 2), 0));
-        for (size_t i = from; i < to; i++) {
-            (void)filter_unless(code, (uint32_t)numbers[i], 1);
-            filter_return(code, SECCOMP_RET_ALLOW);
+                                                      (uint8_t)(to - from + 1), 0));
+        for (size_t i = from; i + 1 < to; i++) {
+            filter_when(code, (uint32_t)numbers[i], to - i - 1);
         }
+        (void)filter_unless(code, (uint32_t)numbers[to - 1], 1);
+        filter_return(code, SECCOMP_RET_ALLOW);
     }
 }
 
@@ -209,11 +260,14 @@ bool filter_load(Role role, GError **error)
     };
     /* abort(3) sends itself SIGABRT. */
     const FilterRow abort_row = {"tgkill", SYS_tgkill, 1, {{0, UINT32_MAX, (uint32_t)getpid()}}};
-    g_autofree FilterCode *code = g_new0(FilterCode, 1);
-    FilterList list = {{&abort_row}, 1};
+    g_autofree FilterCode *code = g_new(FilterCode, 1);
+    FilterList list;
     struct sock_fprog program;
     long failed;
 
+    code->count = 0;
+    list.rows[0] = &abort_row;
+    list.count = 1;
     filter_list_add(&list, FILTER_CALLS_COMMON);
     filter_list_add(&list, calls[role]);
 #ifdef SALLYPORT_SANITIZED
