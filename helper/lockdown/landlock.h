@@ -3,6 +3,7 @@
 #define SALLYPORT_LOCKDOWN_LANDLOCK_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include <glib.h>
 
@@ -11,6 +12,8 @@
 
 /**
  * landlock_deny_all() - no file system for the calling thread and those it makes from now on
+ * @proof:   directories below which files can still be read; whoever holds no fd on them cannot name them (landlock.c)
+ * @count:   of them
  * @ret_abi: what the kernel has; 0: no Landlock, and then nothing was done, which is no error
  *
  * From LANDLOCK_ABI_SCOPE on, neither abstract sockets nor processes outside can be reached either. TCP is not
@@ -18,6 +21,6 @@
  *
  * Return: false with @error set (FAULT_LOCKDOWN)
  */
-bool landlock_deny_all(int *ret_abi, GError **error);
+bool landlock_deny_all(const int *proof, size_t count, int *ret_abi, GError **error);
 
 #endif

@@ -12,8 +12,9 @@
  *           Landlock is the exception, and the ready record says so.
  * Order:    namespaces come with the process (namespaces_fork()); root, capabilities and Landlock before any worker thread, which
  *           inherits them; the filter when all threads are there (TSYNC); then the proof; then the word that leads to "ready".
- * Opener:   the status of a thread can be opened only when there is one, and by then Landlock forbids it. So one thread is made
- *           before Landlock, opens them and ends before the filter is loaded.
+ * Status:   of a thread can be opened only when there is one, below Landlock by then: it leaves the two directories of /proc that the
+ *           proof holds, and these are closed before the process says that it is locked. Rejected: a thread that opens them
+ *           before Landlock and ends before the filter, which took 1 ms of the start.
  * The supervisor has no Landlock: it reads what paths of the user's lead to, and a restricted process may not follow
  *           /proc/PID/ns/net of others (ptrace access). Its filter lets it open files to read them alone.
  * Bounding set: can be emptied with CAP_SETPCAP alone. The datapath has it in its namespace, inside in the guest's, a supervisor
@@ -34,12 +35,9 @@
 #include "lockdown.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/capability.h>
 #include <sys/prctl.h>
-#include <unistd.h>
 
 #include "../fault.h"
 #include "filter.h"
@@ -47,22 +45,13 @@
 #include "process.h"
 #include "proof.h"
 
-/* A thread that ends, of which the proof would complain if it took longer. */
-#define LOCKDOWN_WAITS   1000
-#define LOCKDOWN_WAIT_US 20
-
 struct Lockdown {
     Role role;
     bool insecure;
     uint32_t held;
     ProofPlan plan;
     Proof *proof;
-    pthread_mutex_t gate; /* the opener waits for it */
-    pthread_t opener;
-    pid_t opener_tid;
-    bool opening;
-    bool opened;
-    GError *open_error;
+    bool threads; /* are made between begin and finish */
 };
 
 static const char *const lockdown_words[LOCKDOWN_HELD_COUNT] = {
@@ -87,8 +76,6 @@ const char *lockdown_word(LockdownHeld held)
 static void lockdown_free(Lockdown *lock)
 {
     proof_free(lock->proof);
-    g_clear_error(&lock->open_error);
-    (void)pthread_mutex_destroy(&lock->gate);
     g_free(lock);
 }
 
@@ -144,52 +131,13 @@ static bool lockdown_look(Lockdown *lock, GError **error)
            proof_open_tasks(lock->proof, error);
 }
 
-static void *lockdown_open_tasks(void *data)
-{
-    Lockdown *lock = data;
-
-    lock->opener_tid = gettid();
-    (void)pthread_mutex_lock(&lock->gate);
-    lock->opened = lockdown_look(lock, &lock->open_error);
-    (void)pthread_mutex_unlock(&lock->gate);
-    return NULL;
-}
-
-static bool lockdown_start_opener(Lockdown *lock, GError **error)
-{
-    int failed;
-
-    (void)pthread_mutex_lock(&lock->gate);
-    failed = pthread_create(&lock->opener, NULL, lockdown_open_tasks, lock);
-    if (failed != 0) {
-        (void)pthread_mutex_unlock(&lock->gate);
-        fault_set(error, FAULT_LOCKDOWN, failed, "proof: a thread: %s", g_strerror(failed));
-        return false;
-    }
-    lock->opening = true;
-    return true;
-}
-
-static bool lockdown_finish_opener(Lockdown *lock, GError **error)
-{
-    (void)pthread_mutex_unlock(&lock->gate);
-    (void)pthread_join(lock->opener, NULL);
-    lock->opening = false;
-    /* pthread_join(3) returns a moment before the kernel has done with it: it would still be counted, without the filter. */
-    for (unsigned i = 0; i < LOCKDOWN_WAITS && tgkill(getpid(), lock->opener_tid, 0) == 0; i++) {
-        g_usleep(LOCKDOWN_WAIT_US);
-    }
-    if (!lock->opened) {
-        g_propagate_error(error, g_steal_pointer(&lock->open_error));
-    }
-    return lock->opened;
-}
-
 static bool lockdown_landlock(Lockdown *lock, GError **error)
 {
+    int dirs[PROOF_DIRECTORIES];
     int abi = 0;
 
-    if (!landlock_deny_all(&abi, error)) {
+    proof_directories(lock->proof, dirs);
+    if (!landlock_deny_all(dirs, lock->threads ? PROOF_DIRECTORIES : 0, &abi, error)) {
         return false;
     }
     if (abi > 0) {
@@ -224,11 +172,12 @@ static bool lockdown_stages(Lockdown *lock, uint64_t caps, const Namespaces *par
         return false;
     }
     if (lock->role == ROLE_DATAPATH) {
-        return lockdown_start_opener(lock, error) && lockdown_landlock(lock, error);
+        lock->threads = true; /* yet to come, and to be looked at then */
+        return lockdown_landlock(lock, error);
     }
     /* No threads come after this. */
-    lock->opened = lockdown_look(lock, error);
-    return lock->opened && (lock->role == ROLE_SUPERVISOR || lockdown_landlock(lock, error));
+    return lockdown_look(lock, error) &&
+           (lock->role == ROLE_SUPERVISOR || lockdown_landlock(lock, error));
 }
 
 static Lockdown *lockdown_new(Role role, uint64_t caps, const Namespaces *parent, bool insecure,
@@ -238,11 +187,10 @@ static Lockdown *lockdown_new(Role role, uint64_t caps, const Namespaces *parent
 
     lock->role = role;
     lock->insecure = insecure;
-    (void)pthread_mutex_init(&lock->gate, NULL);
     lockdown_hold(lock, LOCKDOWN_NO_NEW_PRIVS);
     lockdown_hold(lock, LOCKDOWN_NOT_DUMPABLE);
     if (!lockdown_stages(lock, caps, parent, error)) {
-        /* Not freed: an opener may still wait in it, and the process is about to end. */
+        lockdown_free(lock);
         return NULL;
     }
     return lock;
@@ -260,8 +208,8 @@ Lockdown *lockdown_begin_keeping(Role role, uint64_t caps, bool insecure, GError
 
 static bool lockdown_filter(Lockdown *lock, GError **error)
 {
-    if ((lock->opening && !lockdown_finish_opener(lock, error)) ||
-        !filter_load(lock->role, error) || !proof_read_tasks(lock->proof, &lock->plan, error)) {
+    if ((lock->threads && !lockdown_look(lock, error)) || !filter_load(lock->role, error) ||
+        !proof_read_tasks(lock->proof, &lock->plan, error)) {
         return false;
     }
     if (lock->plan.bounding) {

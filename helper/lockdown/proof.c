@@ -85,6 +85,12 @@ Proof *proof_new(GError **error)
     return g_steal_pointer(&proof);
 }
 
+void proof_directories(const Proof *proof, int ret_dirs[PROOF_DIRECTORIES])
+{
+    ret_dirs[0] = proof->task_dir;
+    ret_dirs[1] = proof->fd_dir;
+}
+
 static void proof_close_tasks(Proof *proof)
 {
     for (guint i = 0; i < proof->tasks->len; i++) {

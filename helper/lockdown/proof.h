@@ -31,7 +31,12 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Proof, proof_free)
  * @sockets: at most so many; PROOF_ANY_FDS: fds are not looked at. False with @error set. Before the filter. */
 bool proof_check_process(const Proof *proof, unsigned sockets, GError **error);
 
-/* Opens the status of each thread there is. Not below Landlock: a thread made before it does this. */
+#define PROOF_DIRECTORIES 2
+
+/* What Landlock must leave readable until proof_read_tasks(); borrowed. */
+void proof_directories(const Proof *proof, int ret_dirs[PROOF_DIRECTORIES]);
+
+/* Opens the status of each thread there is. */
 bool proof_open_tasks(Proof *proof, GError **error);
 
 /* Reads them: as planned, all threads of the process, one filter more than when the object was made. False with @error set. */
