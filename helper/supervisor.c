@@ -519,14 +519,6 @@ static void supervisor_check_outbound(Supervisor *sv)
     }
 }
 
-/* g_strerror(3) converts from the locale, and its first use reads files (charset.alias, iconv's tables), which a locked down process
- * cannot. The children inherit what is loaded. */
-static void supervisor_load_tables(void)
-{
-    (void)g_get_charset(NULL);
-    g_free(g_locale_to_utf8("", -1, NULL, NULL, NULL));
-}
-
 /* When the last child has been made: from here on nothing is executed, and files are opened to be read alone. */
 static bool supervisor_lock_down(Supervisor *sv, GError **error)
 {
@@ -548,7 +540,7 @@ static bool supervisor_start(Supervisor *sv, GError **error)
     if (sv->endings == NULL || !supervisor_make_sandbox(sv, error) || !process_harden(error)) {
         return false;
     }
-    supervisor_load_tables();
+    process_load_tables();
     nofile = process_raise_nofile(); /* ours, not COMMAND's */
     supervisor_check_outbound(sv);
     sv->target = target_open(&sv->settings->guest,
