@@ -316,6 +316,12 @@ LAB_TEST(lockdown, landlock_refused_no_start)
     refused(lab, "EPERM", "landlock: ");
 }
 
+LAB_TEST(lockdown, landlock_refusing_what_the_proof_reads_no_start)
+{
+    refuse(445, 0, EPERM); /* landlock_add_rule */
+    refused(lab, "EPERM", "landlock: add_rule");
+}
+
 LAB_TEST(lockdown, no_seccomp_no_start)
 {
     refuse(SYS_seccomp, 0, ENOSYS);
