@@ -42,6 +42,6 @@ unsigned limits_cores(unsigned max)
     cpu_set_t set;
 
     return sched_getaffinity(0, sizeof(set), &set) < 0
-               ? 1
+               ? max /* more than a cpu_set_t holds */
                : (unsigned)CLAMP(CPU_COUNT(&set), 1, (int)max);
 }

@@ -247,6 +247,9 @@ void relays_grow(Relays *relays, Relay *relay)
         relay->turns < RELAY_YOUNG_TURNS) {
         return;
     }
+    /* What is held goes on when its sink can be written to, which may be so now: adding the socket tells. */
+    relay->guest.watches_writing |= relay->in.held > 0;
+    relay->client.watches_writing |= relay->out.held > 0;
     relay_worker_give(relay);
     relay->worker = relays_worker(relays);
     failed = relay_worker_take(relay->worker, relay);
@@ -254,6 +257,8 @@ void relays_grow(Relays *relays, Relay *relay)
         /* The thread has never heard of it. */
         relay->worker = &relays->young;
         atomic_fetch_add(&relays->young.load, 1);
+        g_clear_pointer(&relay->in.spill, g_free);
+        g_clear_pointer(&relay->out.spill, g_free);
         relay_worker_end(relay, true);
     }
 }

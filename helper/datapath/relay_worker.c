@@ -103,8 +103,8 @@ void relay_worker_watch_writing(RelaySide *side)
     if (side->watches_writing) {
         return;
     }
-    side->watches_writing = true;
     (void)pthread_mutex_lock(&worker->lock);
+    side->watches_writing = true;
     /* Reports what is so now as well, so nothing that happened meanwhile is missed. Cannot fail: see poller_modify(). */
     (void)epoll_ctl(worker->epoll_fd, EPOLL_CTL_MOD, side->fd, &event);
     (void)pthread_mutex_unlock(&worker->lock);
