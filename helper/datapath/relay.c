@@ -257,9 +257,7 @@ void relays_grow(Relays *relays, Relay *relay)
         /* The thread has never heard of it. */
         relay->worker = &relays->young;
         atomic_fetch_add(&relays->young.load, 1);
-        g_clear_pointer(&relay->in.spill, g_free);
-        g_clear_pointer(&relay->out.spill, g_free);
-        relay_worker_end(relay, true);
+        relay_break(relay);
     }
 }
 

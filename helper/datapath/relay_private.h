@@ -124,6 +124,8 @@ struct RelayWorker {
 /* relay_pump.c; on the worker's thread. @relay may have ended afterwards, and is then one of worker->ended. */
 void relay_event(RelaySide *side, uint32_t events);
 void relay_pump(Relay *relay);
+/* Resets both sockets; what is held is lost. */
+void relay_break(Relay *relay);
 /* Is the guest's side still to be waited for? */
 bool relay_is_stalled(const Relay *relay);
 

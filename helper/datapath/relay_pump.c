@@ -9,9 +9,10 @@
  * Trusts:   neither side. A slow reader is the writer's backpressure: nothing is read that cannot be passed on, and
  *           nothing of ours grows. How much the kernel queues for the guest is limited here, as the guest's root sets the
  *           limits of sockets in its namespace (tcp_wmem).
- * Limits:   the worker's budget of bytes a direction and turn; RELAY_QUEUE_MAX bytes on the guest's socket, and what one more step moves.
- *           When the pipes are out bytes are looked at, sent, and only then taken from the source. A short send before that
- *           is known leaves at most RELAY_BUFFER bytes, kept in memory until they are passed on: once a second and thread.
+ * Limits:   the worker's budget of bytes a direction and turn; RELAY_QUEUE_MAX bytes on the guest's socket, and what one more
+ *           step moves. When the pipes are out bytes are looked at, sent, and only then taken from the source. A short send
+ *           before that is known leaves at most RELAY_BUFFER bytes, kept in memory until they are passed on: once a second and
+ *           thread. A young relay has no pipe either: its short send leaves at most the 4 KiB that it copies at once.
  * States:   of one direction, from its source to its sink:
  *           COPY    nothing held; recv and send              -> SPLICE, ENDING
  *           SPLICE  a pipe, maybe with bytes                 -> without a pipe when empty and the source has no more; then
@@ -115,6 +116,9 @@ static void relay_limit_guest(RelayDirection *dir)
         return;
     }
     dir->limited = true;
+    if (getsockopt(dir->source->fd, SOL_SOCKET, SO_BUF_LOCK, &got, &len) < 0) {
+        return; /* before Linux 5.14 there is no way back */
+    }
     (void)setsockopt(dir->source->fd, SOL_SOCKET, SO_RCVBUF, &wanted, sizeof(wanted));
     if (getsockopt(dir->source->fd, SOL_SOCKET, SO_RCVBUF, &got, &len) == 0 && got < 2 * wanted) {
         (void)setsockopt(dir->source->fd, SOL_SOCKET, SO_BUF_LOCK, &locks, sizeof(locks));
@@ -288,7 +292,7 @@ static int relay_step(RelayWorker *worker, RelayDirection *dir, size_t *moved)
 
 /* ---- a relay ---- */
 
-static void relay_break(Relay *relay)
+void relay_break(Relay *relay)
 {
     relay_direction_clear(relay->worker, &relay->in);
     relay_direction_clear(relay->worker, &relay->out);

