@@ -49,6 +49,12 @@ uint8_t takeover_guest_inject_hop_limit(const TakeoverGuest *guest, sa_family_t 
     return own == TAKEOVER_HOP_LIMIT ? TAKEOVER_HOP_LIMIT - 1 : TAKEOVER_HOP_LIMIT;
 }
 
+/* Where TTL or hop limit is in an IP packet; the kernel makes the IPv4 checksum (raw(7)). */
+void takeover_guest_mark(const TakeoverGuest *guest, uint8_t *packet, sa_family_t family)
+{
+    packet[family == AF_INET6 ? 7 : 8] = takeover_guest_inject_hop_limit(guest, family);
+}
+
 bool takeover_guest_fits(const TakeoverGuest *guest, const FrameView *view)
 {
     bool ipv6 = view->dst.family == AF_INET6;

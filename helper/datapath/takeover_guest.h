@@ -31,8 +31,9 @@ void takeover_guest_clear(TakeoverGuest *guest);
 void takeover_guest_equip(TakeoverGuest *guest, const MessageFastPath *message, const int *take_fds,
                           size_t count);
 
-/* The hop limit that tells a re-injected SYN from the guest's own. */
+/* The hop limit that tells a re-injected SYN from the guest's own; and an IP packet that gets it. */
 uint8_t takeover_guest_inject_hop_limit(const TakeoverGuest *guest, sa_family_t family);
+void takeover_guest_mark(const TakeoverGuest *guest, uint8_t *packet, sa_family_t family);
 
 /* Ethernet, IPv6 and the largest TCP header. */
 #define TAKEOVER_SYN_MAX (14 + 40 + 60)
