@@ -36,7 +36,7 @@ typedef enum MessageType {
     MESSAGE_SOCKET_REQUEST, /* datapath -> inside: a connected socket in the guest's netns, please */
     MESSAGE_SOCKET_REPLY,   /* inside -> datapath: 1 fd, or none and an errno */
     MESSAGE_FAST_PATH,      /* inside -> datapath: what takeover works with; 6 fds, 2, 1 or none */
-    MESSAGE_REPAIR,         /* datapath -> inside: rules or listener are gone, make them again */
+    MESSAGE_REPAIR,         /* datapath -> inside: rules are wanted, or rules or listener gone */
     MESSAGE_TYPE_COUNT
 } MessageType;
 
@@ -50,11 +50,12 @@ typedef struct MessageLink {
     char ifname[IFNAMSIZ];
 } MessageLink;
 
-/* @inbound: sockets in the guest can show a client's own address; so it is with @on, and may be without. @why: it is off,
- * NUL-terminated. */
+/* @inbound: sockets in the guest can show a client's own address; so it is with @on, and may be without. @loaded: the rules are
+ * in the guest; else they come with the first connection. @why: it is off, NUL-terminated. */
 typedef struct MessageFastPathState {
     uint32_t type;
     bool on;
+    bool loaded;
     bool inbound;
     char why[MESSAGE_WHY_MAX];
 } MessageFastPathState;
@@ -173,6 +174,7 @@ typedef enum MessageFastPathFd {
  * struct MessageFastPath - at start all fds, or those for inbound flows alone; later the answer to a MESSAGE_REPAIR: a new
  *                          listener or, for rules, no fd
  * @errnum: the repair failed
+ * @loaded: the rules are in the guest
  * @ifindex: of the TAP, in the guest
  * @hop_limit: with which packets of the guest's own leave: IPv4, IPv6
  */
@@ -181,12 +183,19 @@ typedef struct MessageFastPath {
     int32_t errnum;
     uint32_t ifindex;
     uint8_t hop_limit[2];
+    bool loaded;
 } MessageFastPath;
 
-/* @listener: a new listener too. */
+typedef enum MessageRepairWhat {
+    REPAIR_LOAD,     /* the rules, unless they are there */
+    REPAIR_RULES,    /* the rules, whatever is said to be there */
+    REPAIR_LISTENER, /* a new listener, and rules that lead to it */
+} MessageRepairWhat;
+
+/* @what: a MessageRepairWhat. */
 typedef struct MessageRepair {
     uint32_t type;
-    bool listener;
+    uint32_t what;
 } MessageRepair;
 
 typedef union Message {

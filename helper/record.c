@@ -42,7 +42,9 @@ json_t *record_ready(const Settings *settings, const MessageLink *link,
         /* Else the process inside keeps three, over the guest's network alone. */
         (void)json_array_append_new(locked, json_string("no-capabilities"));
     }
-    if (!fast_path->on) {
+    if (fast_path->on) {
+        (void)json_object_set_new(fast, "loaded", json_boolean(fast_path->loaded));
+    } else {
         (void)json_object_set_new(fast, "why", json_string(fast_path->why));
     }
     return json_pack("{s:i,s:s,s:o,s:o,s:o,s:i,s:s,s:s,s:i,s:o,s:o}", "pid", (int)getpid(),

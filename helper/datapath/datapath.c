@@ -336,11 +336,11 @@ static void datapath_takeover_to_nat(const uint8_t *frame, size_t len, void *use
 }
 
 /* TakeoverHooks.repair */
-static void datapath_repair(bool listener, void *user_data)
+static bool datapath_repair(MessageRepairWhat what, void *user_data)
 {
     Datapath *dp = user_data;
 
-    guestsock_repair(dp->guestsock, listener);
+    return guestsock_repair(dp->guestsock, what);
 }
 
 /* TakeoverHooks.note */

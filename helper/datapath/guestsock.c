@@ -158,14 +158,13 @@ GuestSock *guestsock_new(int take_sock, GMainContext *context, GuestSockFastPath
     return gs;
 }
 
-void guestsock_repair(GuestSock *gs, bool listener)
+bool guestsock_repair(GuestSock *gs, MessageRepairWhat what)
 {
-    MessageRepair request = {.type = MESSAGE_REPAIR, .listener = listener};
-
+    MessageRepair request = {.type = MESSAGE_REPAIR, .what = what};
     int failed = gs->broken ? 0 : message_send(gs->sock, &request, NULL, 0);
 
-    /* What did not get through is asked for again: the rules are still missed. */
     gs->broken |= failed != 0 && failed != -EAGAIN;
+    return failed != -EAGAIN;
 }
 
 void guestsock_free(GuestSock *gs)

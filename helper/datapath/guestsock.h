@@ -27,8 +27,8 @@ GuestSock *guestsock_new(int take_sock, GMainContext *context, GuestSockFastPath
 void guestsock_free(GuestSock *gs);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(GuestSock, guestsock_free)
 
-/* Asks for the rules again, and for a new listener. */
-void guestsock_repair(GuestSock *gs, bool listener);
+/* Asks for what the fast path needs. False: it could not be asked now. */
+bool guestsock_repair(GuestSock *gs, MessageRepairWhat what);
 
 /* @request: copied; type and id are filled in. The callback is called once, later, from the loop. Returns an id for
  * guestsock_cancel(), never 0. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * mender.c - what the guest's root can destroy of the fast path
+ * mender.c - what the fast path needs in the guest, and the guest's root can destroy
  *
- * Does:     remembers what is gone and asks for it again, not too often.
+ * Does:     remembers what is not there or gone, and asks for it, not too often.
  * Runs in:  the datapath, on the loop thread.
  * Trusts:   the process inside to answer each request once.
  * Limits:   MENDER_RULES_US, MENDER_LISTENER_US between two requests, MENDER_LISTENERS new listeners in all.
@@ -16,31 +16,47 @@
 #define MENDER_RULES_US    (10 * G_USEC_PER_SEC)
 #define MENDER_LISTENER_US G_USEC_PER_SEC
 #define MENDER_LISTENERS   5
+/* When the process inside could not even be asked. */
+#define MENDER_RETRY_US (10 * 1000)
 
 struct Mender {
     const TakeoverHooks *hooks;
     Timer *timer;
     bool listener;
+    bool wanted; /* the rules */
+    bool loaded; /* once */
     bool rules_gone;
     bool off;
-    bool asked; /* and not answered yet */
+    bool asked;      /* and not answered yet */
+    bool asked_load; /* for the first time */
     int64_t asked_us;
     unsigned listeners;
 };
 
-static void mender_ask(Mender *mender)
+static bool mender_send(Mender *mender, MessageRepairWhat what)
+{
+    mender->asked_load = what == REPAIR_LOAD;
+    mender->asked = mender->hooks->repair(what, mender->hooks->user_data);
+    if (!mender->asked) {
+        timer_set(mender->timer, g_get_monotonic_time() + MENDER_RETRY_US);
+    }
+    return mender->asked;
+}
+
+/* What may be asked for more than once. */
+static void mender_ask_again(Mender *mender)
 {
     int64_t now = g_get_monotonic_time();
     int64_t at = mender->asked_us + (mender->listener ? MENDER_RULES_US : MENDER_LISTENER_US);
 
-    if (mender->off || mender->asked || (mender->listener && !mender->rules_gone)) {
+    if (mender->listener && !mender->rules_gone) {
         return;
     }
     if (mender->asked_us != 0 && now < at) {
         timer_set(mender->timer, at);
         return;
     }
-    if (!mender->listener && mender->listeners++ >= MENDER_LISTENERS) {
+    if (!mender->listener && mender->listeners >= MENDER_LISTENERS) {
         mender->off = true;
         mender->hooks->note(TAKEOVER_NOTE_OFF,
                             "the fast path is off from now on: its listener was destroyed in the "
@@ -48,9 +64,22 @@ static void mender_ask(Mender *mender)
                             mender->hooks->user_data);
         return;
     }
-    mender->asked = true;
-    mender->asked_us = now;
-    mender->hooks->repair(!mender->listener, mender->hooks->user_data);
+    if (mender_send(mender, mender->listener ? REPAIR_RULES : REPAIR_LISTENER)) {
+        mender->asked_us = now;
+        mender->listeners += !mender->listener;
+    }
+}
+
+static void mender_ask(Mender *mender)
+{
+    if (mender->off || mender->asked) {
+        return;
+    }
+    if (mender->wanted && !mender->loaded) {
+        (void)mender_send(mender, REPAIR_LOAD);
+    } else {
+        mender_ask_again(mender);
+    }
 }
 
 static void mender_due(void *user_data)
@@ -81,6 +110,15 @@ bool mender_sound(const Mender *mender)
     return mender->listener && !mender->rules_gone && !mender->off;
 }
 
+bool mender_load(Mender *mender)
+{
+    if (!mender->loaded) {
+        mender->wanted = true;
+        mender_ask(mender);
+    }
+    return mender->loaded;
+}
+
 void mender_rules_gone(Mender *mender)
 {
     if (!mender->rules_gone) {
@@ -102,10 +140,13 @@ void mender_listener_gone(Mender *mender)
     mender_ask(mender);
 }
 
-void mender_answered(Mender *mender, bool done, bool listener)
+void mender_answered(Mender *mender, bool done, bool loaded, bool listener)
 {
+    /* The kernel lacks something: the process inside has said what. */
+    mender->off |= mender->asked && mender->asked_load && !loaded;
     mender->asked = false;
     mender->listener = listener;
+    mender->loaded |= loaded;
     if (done) {
         mender->rules_gone = false;
     }

@@ -8,7 +8,7 @@
 
 #include "takeover.h"
 
-/* What the guest's root can destroy of the fast path, and when to ask for it again. */
+/* What the fast path needs in the guest: when to ask for it, and again, for the guest's root can destroy it. */
 typedef struct Mender Mender;
 
 /* @hooks: repair and note are called; borrowed. Begins without a listener, and asks for nothing. */
@@ -16,14 +16,18 @@ Mender *mender_new(GMainContext *context, const TakeoverHooks *hooks);
 void mender_free(Mender *mender);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Mender, mender_free)
 
-/* Both are as they must be. */
+/* Nothing is known to be missing. The rules may still have to be loaded. */
 bool mender_sound(const Mender *mender);
+
+/* Asks for the rules the first time they are needed. True: they are there. */
+bool mender_load(Mender *mender);
 
 /* Asks for the rules, at most once in 10 s. */
 void mender_rules_gone(Mender *mender);
 /* Asks for a new listener, at most once a second and five times in all; then the fast path stays off. */
 void mender_listener_gone(Mender *mender);
-/* What was asked for has come (@done), or could not be made; @listener: there is one. */
-void mender_answered(Mender *mender, bool done, bool listener);
+/* What was asked for has come (@done), or could not be made; at start, what there is. @loaded: the rules are there; @listener: there
+ * is one. */
+void mender_answered(Mender *mender, bool done, bool loaded, bool listener);
 
 #endif

@@ -19,7 +19,8 @@
  *   ----------  -------------------------  --------------------------------------  ---------------------------
  *   CONNECTING  a SYN fit to be taken;     the same SYN again                      stays
  *               host connect() under way   a newer SYN of the tuple                stays, holds that one
- *                                          connected                               INJECTED
+ *                                          connected, and the rules are there      INJECTED
+ *                                          connected, and they are being loaded    HELD
  *                                          refused, reset                          RST to the guest; end
  *                                          unreachable, prohibited                 ICMP(v6) error; end
  *                                          timeout                                 end without a word
@@ -28,6 +29,9 @@
  *                                          connected, but the rules are gone       libslirp
  *                                          connected, but the caller is gone       end without a word
  *                                          a SYN of the tuple that is not fit      libslirp
+ *   HELD        connected; the rules have  they are loaded                         INJECTED
+ *               not been needed before     they cannot be, or 80 ms                libslirp
+ *                                          the same or a newer SYN                 stays, holds the newer
  *   INJECTED    the SYN sent through the   accept() of exactly this tuple          joined (a relay's)
  *               raw socket marked M2       refused to the raw socket               libslirp; destination skipped
  *                                          the SYN on the TAP, as we sent it       libslirp; rules repaired
@@ -254,8 +258,9 @@ void takeover_equip(Takeover *takeover, const MessageFastPath *message, const in
         return; /* no table: nothing is taken over, and there is nothing to mend */
     }
     takeover_watch_listener(takeover);
-    mender_answered(takeover->mender, message->errnum == 0,
+    mender_answered(takeover->mender, message->errnum == 0, message->loaded,
                     takeover->guest.fds[FAST_PATH_LISTENER] >= 0);
+    pending_release(takeover);
 }
 
 static void takeover_relay_ended(void *relay_data, void *user_data)
@@ -277,10 +282,12 @@ Takeover *takeover_new(GMainContext *context, Relays *relays, const TakeoverConf
     takeover->owner = (RelayOwner){takeover_relay_ended, takeover};
     takeover_guest_init(&takeover->guest);
     g_queue_init(&takeover->injected);
+    g_queue_init(&takeover->held);
     takeover->pending =
         flow_table_new(context, MAX(config->pending_max, 1), pending_evicted, takeover);
     takeover->skips = skips_new(context);
     takeover->expiry = timer_new(context, pending_expire, takeover);
+    takeover->patience = timer_new(context, pending_lose_patience, takeover);
     takeover->retry = timer_new(context, takeover_watch_listener, takeover);
     takeover->mender = mender_new(context, &takeover->hooks);
     takeover->poller = poller_new(context, error);
@@ -299,6 +306,7 @@ void takeover_free(Takeover *takeover)
     }
     poller_free(takeover->poller);
     timer_free(takeover->expiry);
+    timer_free(takeover->patience);
     timer_free(takeover->retry);
     mender_free(takeover->mender);
     takeover_guest_clear(&takeover->guest);

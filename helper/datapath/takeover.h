@@ -40,14 +40,14 @@ typedef enum TakeoverNote {
  * struct TakeoverHooks - copied
  * @send:   a frame to the guest
  * @nat:    a frame for libslirp after all
- * @repair: the process inside shall put the rules in place again, and make a new listener if @listener
+ * @repair: asks the process inside; false: it could not be asked now
  * @note:   may come often
  * @ended:  there is one relay less
  */
 typedef struct TakeoverHooks {
     void (*send)(const uint8_t *frame, size_t len, void *user_data);
     void (*nat)(const uint8_t *frame, size_t len, void *user_data);
-    void (*repair)(bool listener, void *user_data);
+    bool (*repair)(MessageRepairWhat what, void *user_data);
     void (*note)(TakeoverNote about, const char *what, void *user_data);
     void (*ended)(void *user_data);
     void *user_data;

@@ -33,8 +33,8 @@ static void pending_free(Pending *pending)
 {
     Takeover *takeover = pending->takeover;
 
-    if (pending->injected) {
-        g_queue_unlink(&takeover->injected, &pending->link);
+    if (pending->injected || pending->held) {
+        g_queue_unlink(pending->held ? &takeover->held : &takeover->injected, &pending->link);
     }
     poller_remove(takeover->poller, &pending->watch);
     fd_close(pending->fd);
@@ -122,6 +122,55 @@ static void pending_inject(Pending *pending)
     takeover_accept(takeover);
 }
 
+/* @pending is gone afterwards, or waits for the rules or for its accept(). */
+static void pending_go_on(Pending *pending)
+{
+    Takeover *takeover = pending->takeover;
+
+    if (!mender_sound(takeover->mender) || mender_load(takeover->mender)) {
+        pending_inject(pending);
+        return;
+    }
+    if (g_queue_is_empty(&takeover->held)) {
+        timer_set(takeover->patience, g_get_monotonic_time() + TAKEOVER_ACCEPT_US);
+    }
+    pending->held = true;
+    pending->link.data = pending;
+    g_queue_push_tail_link(&takeover->held, &pending->link);
+}
+
+static Pending *pending_unhold(Takeover *takeover)
+{
+    Pending *pending = g_queue_peek_head(&takeover->held);
+
+    if (pending != NULL) {
+        g_queue_unlink(&takeover->held, &pending->link);
+        pending->held = false;
+    }
+    return pending;
+}
+
+void pending_release(Takeover *takeover)
+{
+    Pending *pending;
+
+    while ((pending = pending_unhold(takeover)) != NULL) {
+        pending_inject(pending);
+    }
+    timer_set(takeover->patience, -1);
+}
+
+void pending_lose_patience(void *user_data)
+{
+    Takeover *takeover = user_data;
+    Pending *pending;
+
+    while ((pending = pending_unhold(takeover)) != NULL) {
+        takeover->counters.not_accepted++;
+        pending_to_nat(pending);
+    }
+}
+
 /* Its time is up, and it is at the head of the queue. */
 static void pending_not_accepted(Pending *pending, int64_t now)
 {
@@ -181,7 +230,7 @@ static void pending_answered(Pending *pending, int failed)
     if (failed != 0) {
         pending_failed(pending, failed);
     } else {
-        pending_inject(pending);
+        pending_go_on(pending);
     }
 }
 
@@ -264,6 +313,7 @@ void pending_begin(Takeover *takeover, const FlowKey *key, const uint8_t *frame,
 {
     Pending *pending = g_new0(Pending, 1);
 
+    (void)mender_load(takeover->mender); /* while the host's answer is on its way */
     *pending = (Pending){.flow.key = *key, .takeover = takeover, .fd = -1};
     pending_hold(pending, frame, view);
     flow_table_insert(takeover->pending, &pending->flow, 0);

@@ -22,6 +22,8 @@ struct Takeover {
     Skips *skips;
     GQueue injected; /* Pending, by age */
     Timer *expiry;
+    GQueue held; /* Pending, connected, until the rules are there */
+    Timer *patience;
     Timer *retry; /* of accept(), for want of an fd */
     Mender *mender;
     TakeoverGuest guest;
@@ -34,11 +36,12 @@ struct Takeover {
 typedef struct Pending {
     Flow flow; /* remote: where to; local: the guest's address */
     Takeover *takeover;
+    bool held;
     bool injected;
     unsigned injections;
     int64_t injected_us;
     int64_t syn_us; /* when the guest last sent it */
-    GList link;     /* of Takeover.injected */
+    GList link;     /* of Takeover.injected, or Takeover.held */
     int fd;
     PollerWatch watch;
     uint32_t isn;
@@ -61,6 +64,11 @@ void pending_evicted(Flow *flow, FlowEnd why, void *user_data);
 
 /* TimerFunc: those that were not accepted in time. */
 void pending_expire(void *takeover);
+
+/* Those that waited for the rules go on: the rules are there, or will not be. */
+void pending_release(Takeover *takeover);
+/* TimerFunc: they have waited long enough. */
+void pending_lose_patience(void *takeover);
 
 /* Takes what the listener has. */
 void takeover_accept(Takeover *takeover);

@@ -9,6 +9,9 @@
  * Owns:     after ready its two sockets and the fast path's rules; the TAP's fd and the fast path's are passed on and closed.
  * Order:    non-dumpable and rid of every other fd before setns(2): the guest's root could otherwise attach (ptrace(2)).
  *           Capabilities are dropped when the TAP stands, but for those that hold the fast path.
+ * Rules:    are loaded when the first connection needs them, in or out: they may take as long as all the rest of the start (rules.c), and
+ *           a guest that never connects keeps a namespace without conntrack. At start they are loaded with --fast-path require,
+ *           and where a killed helper left some.
  * Limits:   INSIDE_REPAIR_US between two repairs, whatever the datapath asks.
  */
 #include "config.h"
@@ -36,6 +39,8 @@
 #define INSIDE_REPAIR_US (900 * 1000)
 #define INSIDE_MEMORY_US 1000
 
+#define INSIDE_NO_FAST_PATH "no fast path, TCP goes through libslirp: "
+
 typedef struct Inside {
     const GuestSettings *guest;
     const char *what; /* the guest, as the command line names it */
@@ -43,8 +48,9 @@ typedef struct Inside {
     int supervisor;
     int datapath;
     int netns;
-    int userns;   /* -1: our own */
-    Rules *rules; /* NULL: no fast path; not loaded: for inbound flows alone */
+    int userns;    /* -1: our own */
+    Rules *rules;  /* NULL: no fast path */
+    bool outbound; /* rules are loaded or can be; else they are for inbound flows alone */
     uint16_t listener_port;
     int64_t repaired_us;
 } Inside;
@@ -101,15 +107,40 @@ static bool inside_sockets_stand(const int *fds, unsigned from, unsigned to, GEr
     return true;
 }
 
-/* What takes connections over: the table, and sockets it leads to. */
+static bool inside_load(Inside *inside, GError **error)
+{
+    return rules_loaded(inside->rules) || rules_load(inside->rules, inside->listener_port, error);
+}
+
+/* What takes connections over: sockets, and the table that leads to them, now or later. */
 static bool inside_open_outbound(Inside *inside, int *ret_fds, GError **error)
 {
     ret_fds[FAST_PATH_LISTENER] = transparent_listener(&inside->listener_port);
     ret_fds[FAST_PATH_INJECT4] = transparent_raw(AF_INET, RULES_MARK_INJECT);
     ret_fds[FAST_PATH_INJECT6] = transparent_raw(AF_INET6, RULES_MARK_INJECT);
     ret_fds[FAST_PATH_DIAG] = transparent_diag();
-    return inside_sockets_stand(ret_fds, FAST_PATH_INBOUND_FDS, FAST_PATH_FDS, error) &&
-           rules_load(inside->rules, inside->listener_port, error);
+    if (!inside_sockets_stand(ret_fds, FAST_PATH_INBOUND_FDS, FAST_PATH_FDS, error) ||
+        !rules_loadable(inside->rules, error)) {
+        return false;
+    }
+    return (inside->guest->fast_path != FAST_PATH_REQUIRE && !rules_found_remains(inside->rules)) ||
+           inside_load(inside, error);
+}
+
+/* When they are needed for the first time. What is missing is said once; then TCP out is libslirp's. */
+static bool inside_load_late(Inside *inside)
+{
+    g_autoptr(GError) missing = NULL;
+
+    if (!inside->outbound) {
+        return false;
+    }
+    if (!inside_load(inside, &missing)) {
+        inside->outbound = false;
+        g_prefix_error(&missing, INSIDE_NO_FAST_PATH);
+        inside_say(inside, MESSAGE_LOG, LOG_LEVEL_WARNING, missing);
+    }
+    return inside->outbound;
 }
 
 /* Sockets and table, and all of it to the datapath. What shows clients' addresses needs the policy routing alone, so that it
@@ -130,6 +161,8 @@ static void inside_open_fast_path(Inside *inside, const Tap *tap, MessageFastPat
     if (inside_sockets_stand(fds, 0, FAST_PATH_INBOUND_FDS, error)) {
         ret->on = inside_open_outbound(inside, fds, error);
         ret->inbound = true;
+        ret->loaded = rules_loaded(inside->rules);
+        message.loaded = ret->loaded;
         failed = -message_send(inside->datapath, &message, fds,
                                ret->on ? FAST_PATH_FDS : FAST_PATH_INBOUND_FDS);
         if (failed != 0) {
@@ -159,6 +192,7 @@ static bool inside_make_fast_path(Inside *inside, const Tap *tap, MessageFastPat
     if (inside->rules != NULL) {
         inside_open_fast_path(inside, tap, ret, &missing);
     }
+    inside->outbound = ret->on;
     if (ret->on) {
         return true;
     }
@@ -171,7 +205,7 @@ static bool inside_make_fast_path(Inside *inside, const Tap *tap, MessageFastPat
         g_propagate_error(error, g_steal_pointer(&missing));
         return false;
     }
-    g_prefix_error(&missing, "no fast path, TCP goes through libslirp: ");
+    g_prefix_error(&missing, INSIDE_NO_FAST_PATH);
     inside_say(inside, MESSAGE_LOG, LOG_LEVEL_WARNING, missing);
     return true;
 }
@@ -253,33 +287,50 @@ static int inside_reply(const Inside *inside, const void *reply, int32_t *errnum
     return 1;
 }
 
-/* The rules again, and a listener if that was destroyed too (ss -K of the guest's root). */
-static int inside_repair(Inside *inside, const MessageRepair *request)
+/* The rules again, and a listener if that was destroyed too (ss -K of the guest's root); its fd or -1. 0 or an errno. */
+static int inside_mend(Inside *inside, bool listener, int *ret_fd)
 {
-    MessageFastPath answer = {.type = MESSAGE_FAST_PATH};
     g_autoptr(GError) error = NULL;
     int64_t now = g_get_monotonic_time();
-    bool loaded = inside->rules != NULL && rules_loaded(inside->rules);
     uint16_t port = inside->listener_port;
     FD_AUTO fd = -1;
 
-    if (!loaded || now - inside->repaired_us < INSIDE_REPAIR_US) {
-        answer.errnum = loaded ? EBUSY : EOPNOTSUPP;
-        return inside_reply(inside, &answer, &answer.errnum, -1);
+    if (now - inside->repaired_us < INSIDE_REPAIR_US) {
+        return EBUSY;
     }
     inside->repaired_us = now;
-    if (request->listener) {
+    if (listener) {
         fd = transparent_listener(&port);
+        if (fd < 0) {
+            return -fd;
+        }
     }
-    if (request->listener && fd < 0) {
-        answer.errnum = -fd;
-    } else if (!rules_load(inside->rules, port, &error)) {
-        answer.errnum = EOPNOTSUPP;
+    if (!rules_load(inside->rules, port, &error)) {
         inside_say(inside, MESSAGE_LOG, LOG_LEVEL_WARNING, error);
-    } else {
-        inside->listener_port = port;
+        return EOPNOTSUPP;
     }
-    return inside_reply(inside, &answer, &answer.errnum, answer.errnum == 0 ? fd : -1);
+    inside->listener_port = port;
+    *ret_fd = fd_steal(&fd);
+    return 0;
+}
+
+static int inside_repair(Inside *inside, const MessageRepair *request)
+{
+    MessageFastPath answer = {.type = MESSAGE_FAST_PATH};
+    FD_AUTO fd = -1;
+
+    if (request->what > REPAIR_LISTENER) {
+        return -EBADMSG;
+    }
+    if (!inside->outbound) {
+        answer.errnum = EOPNOTSUPP;
+    } else if (request->what == REPAIR_LOAD) {
+        answer.errnum = inside_load_late(inside) ? 0 : EOPNOTSUPP;
+    } else {
+        answer.errnum = inside_mend(inside, request->what == REPAIR_LISTENER, &fd);
+    }
+    answer.loaded = inside->outbound && rules_loaded(inside->rules);
+    return inside_reply(inside, &answer, &answer.errnum, fd);
 }
 
 /* 1; 0 when the datapath has gone; -errno for what cannot go on: a message that is none, or a reply that cannot be sent. */
@@ -307,6 +358,8 @@ static int inside_serve(Inside *inside)
     if (inside->rules == NULL) {
         message.socket_request.source = MESSAGE_SOURCE_GUEST;
     }
+    (void)inside_load_late(
+        inside); /* a MASQUERADE of the guest's own would take the client's address away */
     fd = transparent_connect(inside->guest, &message.socket_request, &reply);
     reply.id = message.socket_request.id;
     reply.errnum = fd < 0 ? -fd : 0;

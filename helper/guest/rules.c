@@ -8,6 +8,9 @@
  * Owns:     an abstract unix socket that says "a helper lives here" (unix(7): it is bound to the network namespace and
  *           goes with us), the netlink socket that owns the table.
  *
+ * When:     the routing at start; the table when rules_load() is called. That takes 4 to 5 ms where nobody else has netfilter hooks: the
+ *           kernel patches its own code for the first of each (include/linux/netfilter.h: nf_hooks_needed).
+ *
  * How a connection goes, both families (M is RULES_MARK, M2 is RULES_MARK_INJECT, T is RULES_TABLE):
  *   1. The guest's SYN is unmarked and leaves by the TAP. Chain n gives it its own address as source first, so that a
  *      MASQUERADE of the guest's, which comes at priority 100, finds the flow decided.
@@ -50,6 +53,7 @@ struct Rules {
     int claim;
     Rtnl *rtnl;
     char sysctl_before;
+    bool remains; /* of a killed helper were there */
     bool loaded;
 };
 
@@ -108,7 +112,6 @@ static bool rules_route(const Rules *rules, bool *ret_left, GError **error)
 Rules *rules_new(const char *ifname, unsigned ifindex, bool ipv6, GError **error)
 {
     g_autoptr(Rules) rules = g_new0(Rules, 1);
-    bool left = false;
 
     rules->table = (NftablesTable){
         .mark = RULES_MARK, .mark_inject = RULES_MARK_INJECT, .ifindex = ifindex, .owner = true};
@@ -129,12 +132,12 @@ Rules *rules_new(const char *ifname, unsigned ifindex, bool ipv6, GError **error
         fault_set(error, FAULT_FAST_PATH, errno, RULES_SYSCTL ": %s", g_strerror(errno));
         return NULL;
     }
-    if (!rules_route(rules, &left, error)) {
+    if (!rules_route(rules, &rules->remains, error)) {
         g_prefix_error(error, "%s: ", ifname);
         return NULL;
     }
-    if (left) {
-        /* Of a killed helper, and then the 1 is too. What was there before it nobody knows; this is the kernel's default. */
+    if (rules->remains) {
+        /* The 1 is the killed helper's too. What was there before it nobody knows; this is the kernel's default. */
         rules->sysctl_before = '0';
     }
     return g_steal_pointer(&rules);
@@ -151,17 +154,21 @@ static int rules_put(Rules *rules, const char **ret_what)
     return failed;
 }
 
+bool rules_loadable(const Rules *rules, GError **error)
+{
+    if (rules->nft == NULL) {
+        fault_set(error, FAULT_FAST_PATH, rules->nft_errno, "the kernel has no nf_tables: %s",
+                  g_strerror(rules->nft_errno));
+    }
+    return rules->nft != NULL;
+}
+
 bool rules_load(Rules *rules, uint16_t port, GError **error)
 {
     const char *what;
     int failed;
 
-    if (!rules_route(rules, NULL, error)) {
-        return false;
-    }
-    if (rules->nft == NULL) {
-        fault_set(error, FAULT_FAST_PATH, rules->nft_errno, "the kernel has no nf_tables: %s",
-                  g_strerror(rules->nft_errno));
+    if (!rules_loadable(rules, error) || !rules_route(rules, NULL, error)) {
         return false;
     }
     rules->table.port = port;
@@ -182,6 +189,11 @@ bool rules_load(Rules *rules, uint16_t port, GError **error)
 bool rules_loaded(const Rules *rules)
 {
     return rules->loaded;
+}
+
+bool rules_found_remains(const Rules *rules)
+{
+    return rules->remains;
 }
 
 void rules_free(Rules *rules)

@@ -155,7 +155,7 @@ LAB_TEST(report, published_records_come_before_ready_and_state_their_exposure)
         if (lab_record_has(lab_raw_record(raw, i), "event", SALLYPORT_EVENT_READY))
             at_ready = i;
     }
-    fast = strstr(lab_raw_record(raw, at_ready), "\"fast_path\":{\"on\":true}") != NULL;
+    fast = strstr(lab_raw_record(raw, at_ready), "\"fast_path\":{\"on\":true,") != NULL;
     for (size_t i = 0; i < G_N_ELEMENTS(wanted); i++) {
         const char *json = published(raw, wanted[i].ports, wanted[i].family);
         const char *source = strcmp(wanted[i].exposure, "loopback") == 0 ? "gateway" : "client";

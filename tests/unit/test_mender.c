@@ -70,17 +70,18 @@ static void pass_ms(int64_t ms)
 /* ---- what it says ---- */
 
 static struct {
-    unsigned rules, listeners, gone, destroyed, off, other;
+    unsigned loads, rules, listeners, gone, destroyed, off, other;
 } said;
 
-static void on_repair(bool listener, void *user_data)
+static bool deaf; /* the process inside cannot be asked */
+
+static bool on_repair(MessageRepairWhat what, void *user_data)
 {
+    unsigned *const counts[] = {&said.loads, &said.rules, &said.listeners};
+
     cr_assert_eq(user_data, &said);
-    if (listener) {
-        said.listeners++;
-    } else {
-        said.rules++;
-    }
+    *counts[what] += !deaf;
+    return !deaf;
 }
 
 static void on_note(TakeoverNote about, const char *what, void *user_data)
@@ -104,7 +105,14 @@ static const TakeoverHooks hooks = {.repair = on_repair, .note = on_note, .user_
 static void begin(void)
 {
     memset(&said, 0, sizeof(said));
+    deaf = false;
     clock_us = INT64_C(3600) * G_USEC_PER_SEC;
+}
+
+/* The rules were there before, or are now. */
+static void answered(Mender *mender, bool done, bool listener)
+{
+    mender_answered(mender, done, done, listener);
 }
 
 /* With a listener and its rules, as after start. */
@@ -112,7 +120,7 @@ static Mender *sound(void)
 {
     Mender *mender = mender_new(NULL, &hooks);
 
-    mender_answered(mender, true, true);
+    answered(mender, true, true);
     cr_assert(mender_sound(mender));
     return mender;
 }
@@ -139,6 +147,99 @@ Test(mender, what_comes_at_start_makes_it_sound_without_a_word)
     cr_assert_eq(said.rules + said.listeners + said.gone + said.destroyed + said.off, 0);
 }
 
+/* ---- rules that come with the first connection ---- */
+
+/* As after a start with --fast-path auto. */
+static Mender *without_rules(void)
+{
+    Mender *mender = mender_new(NULL, &hooks);
+
+    mender_answered(mender, true, false, true);
+    return mender;
+}
+
+Test(mender, rules_are_loaded_when_they_are_needed_and_not_before)
+{
+    g_autoptr(Mender) mender = without_rules();
+
+    cr_assert(mender_sound(mender));
+    pass_ms(60000);
+    cr_assert_eq(said.loads + said.rules + said.listeners, 0);
+    for (int i = 0; i < 100; i++) {
+        cr_assert_not(mender_load(mender));
+    }
+    cr_assert_eq(said.loads, 1);
+    mender_answered(mender, true, true, true);
+    cr_assert(mender_load(mender));
+    cr_assert(mender_sound(mender));
+    pass_ms(60000);
+    cr_assert_eq(said.loads, 1);
+    cr_assert_eq(said.gone + said.destroyed + said.off, 0);
+}
+
+Test(mender, rules_that_cannot_be_loaded_are_not_asked_for_again)
+{
+    g_autoptr(Mender) mender = without_rules();
+
+    (void)mender_load(mender);
+    mender_answered(mender, false, false, true);
+    cr_assert_not(mender_sound(mender));
+    for (int i = 0; i < 100; i++) {
+        cr_assert_not(mender_load(mender));
+        pass_ms(1000);
+    }
+    cr_assert_eq(said.loads, 1);
+    cr_assert_eq(said.rules, 0);
+}
+
+Test(mender, rules_just_loaded_can_be_mended_at_once)
+{
+    g_autoptr(Mender) mender = without_rules();
+
+    (void)mender_load(mender);
+    mender_answered(mender, true, true, true);
+    mender_rules_gone(mender);
+    cr_assert_eq(said.rules, 1);
+}
+
+Test(mender, a_listener_lost_before_any_rules_brings_them)
+{
+    g_autoptr(Mender) mender = without_rules();
+
+    mender_listener_gone(mender);
+    cr_assert_eq(said.listeners, 1);
+    mender_answered(mender, true, true, true);
+    cr_assert(mender_load(mender));
+    cr_assert_eq(said.loads, 0);
+}
+
+Test(mender, who_could_not_be_asked_is_asked_again)
+{
+    g_autoptr(Mender) loading = without_rules();
+
+    deaf = true;
+    (void)mender_load(loading);
+    pass_ms(25);
+    cr_assert_eq(said.loads, 0);
+    deaf = false;
+    pass_ms(10);
+    cr_assert_eq(said.loads, 1);
+}
+
+Test(mender, so_it_is_for_what_was_lost)
+{
+    g_autoptr(Mender) mender = sound();
+
+    deaf = true;
+    mender_rules_gone(mender);
+    pass_ms(25);
+    deaf = false;
+    pass_ms(10);
+    cr_assert_eq(said.rules, 1);
+    answered(mender, true, true);
+    cr_assert(mender_sound(mender));
+}
+
 /* ---- rules ---- */
 
 Test(mender, lost_rules_are_asked_for_at_once_and_once_until_the_answer)
@@ -152,7 +253,7 @@ Test(mender, lost_rules_are_asked_for_at_once_and_once_until_the_answer)
     }
     cr_assert_eq(said.rules, 1);
     cr_assert_eq(said.gone, 1);
-    mender_answered(mender, true, true);
+    answered(mender, true, true);
     cr_assert(mender_sound(mender));
 }
 
@@ -164,7 +265,7 @@ Test(mender, rules_are_asked_for_at_most_once_in_ten_seconds)
         mender_rules_gone(mender);
         mender_rules_gone(mender);
         cr_assert_eq(said.rules, round);
-        mender_answered(mender, true, true);
+        answered(mender, true, true);
         cr_assert(mender_sound(mender));
         mender_rules_gone(mender);
         cr_assert_not(mender_sound(mender));
@@ -174,7 +275,7 @@ Test(mender, rules_are_asked_for_at_most_once_in_ten_seconds)
         cr_assert_eq(said.rules, round);
         pass_ms(1);
         cr_assert_eq(said.rules, round + 1, "not asked for after ten seconds");
-        mender_answered(mender, true, true);
+        answered(mender, true, true);
         cr_assert(mender_sound(mender));
         pass_ms(10000);
         said.rules = round;
@@ -186,7 +287,7 @@ Test(mender, rules_lost_again_after_ten_seconds_are_asked_for_at_once)
     g_autoptr(Mender) mender = sound();
 
     mender_rules_gone(mender);
-    mender_answered(mender, true, true);
+    answered(mender, true, true);
     pass_ms(10000);
     mender_rules_gone(mender);
     cr_assert_eq(said.rules, 2);
@@ -201,7 +302,7 @@ Test(mender, each_loss_of_the_rules_is_noted_once)
             mender_rules_gone(mender);
         }
         cr_assert_eq(said.gone, round);
-        mender_answered(mender, true, true);
+        answered(mender, true, true);
         pass_ms(10000);
     }
 }
@@ -213,7 +314,7 @@ Test(mender, rules_that_could_not_be_put_back_are_asked_for_every_ten_seconds)
     mender_rules_gone(mender);
     for (unsigned round = 1; round <= 20; round++) {
         cr_assert_eq(said.rules, round);
-        mender_answered(mender, false, true);
+        answered(mender, false, true);
         cr_assert_not(mender_sound(mender));
         pass_ms(9999);
         cr_assert_eq(said.rules, round);
@@ -221,7 +322,7 @@ Test(mender, rules_that_could_not_be_put_back_are_asked_for_every_ten_seconds)
     }
     cr_assert_eq(said.gone, 1);
     cr_assert_eq(said.off, 0);
-    mender_answered(mender, true, true);
+    answered(mender, true, true);
     cr_assert(mender_sound(mender));
     pass_ms(60000);
     cr_assert_eq(said.rules, 21);
@@ -238,7 +339,7 @@ Test(mender, a_lost_listener_is_asked_for_at_once_and_once_until_the_answer)
     pass_ms(60000);
     cr_assert_eq(said.listeners, 1);
     cr_assert_eq(said.destroyed, 1);
-    mender_answered(mender, true, true);
+    answered(mender, true, true);
     cr_assert(mender_sound(mender));
     cr_assert_eq(said.rules, 0);
 }
@@ -248,7 +349,7 @@ Test(mender, listeners_are_asked_for_at_most_once_a_second)
     g_autoptr(Mender) mender = sound();
 
     mender_listener_gone(mender);
-    mender_answered(mender, true, true);
+    answered(mender, true, true);
     pass_ms(500);
     mender_listener_gone(mender);
     cr_assert_eq(said.listeners, 1);
@@ -257,7 +358,7 @@ Test(mender, listeners_are_asked_for_at_most_once_a_second)
     pass_ms(1);
     cr_assert_eq(said.listeners, 2);
     cr_assert_not(mender_sound(mender));
-    mender_answered(mender, true, true);
+    answered(mender, true, true);
     cr_assert(mender_sound(mender));
 }
 
@@ -268,7 +369,7 @@ Test(mender, after_five_new_listeners_it_is_off_with_one_note)
     for (unsigned round = 1; round <= 5; round++) {
         mender_listener_gone(mender);
         cr_assert_eq(said.listeners, round);
-        mender_answered(mender, true, true);
+        answered(mender, true, true);
         cr_assert(mender_sound(mender), "not sound with listener %u", round);
         cr_assert_eq(said.off, 0);
         pass_ms(1000);
@@ -280,7 +381,7 @@ Test(mender, after_five_new_listeners_it_is_off_with_one_note)
     /* And so it stays. */
     pass_ms(3600 * 1000);
     mender_rules_gone(mender);
-    mender_answered(mender, true, true);
+    answered(mender, true, true);
     pass_ms(3600 * 1000);
     cr_assert_not(mender_sound(mender));
     cr_assert_eq(said.listeners + said.rules, 5);
@@ -293,7 +394,7 @@ Test(mender, five_losses_in_hours_are_the_end_too)
 
     for (unsigned round = 1; round <= 5; round++) {
         mender_listener_gone(mender);
-        mender_answered(mender, true, true);
+        answered(mender, true, true);
         pass_ms(3600 * 1000);
     }
     cr_assert_eq(said.off, 0);
@@ -309,7 +410,7 @@ Test(mender, a_listener_that_could_not_be_made_is_asked_for_five_times)
     mender_listener_gone(mender);
     for (unsigned round = 1; round <= 5; round++) {
         cr_assert_eq(said.listeners, round);
-        mender_answered(mender, false, false);
+        answered(mender, false, false);
         cr_assert_not(mender_sound(mender));
         pass_ms(1000);
     }
@@ -328,7 +429,7 @@ Test(mender, rules_lost_with_the_listener_come_with_it)
     mender_rules_gone(mender);
     cr_assert_eq(said.listeners, 1);
     cr_assert_eq(said.rules, 0, "a new listener comes with its rules");
-    mender_answered(mender, true, true);
+    answered(mender, true, true);
     cr_assert(mender_sound(mender));
     pass_ms(60000);
     cr_assert_eq(said.rules, 0);
@@ -339,14 +440,14 @@ Test(mender, a_listener_does_not_wait_for_the_time_of_the_rules)
     g_autoptr(Mender) mender = sound();
 
     mender_rules_gone(mender);
-    mender_answered(mender, true, true);
+    answered(mender, true, true);
     mender_rules_gone(mender); /* due in ten seconds */
     mender_listener_gone(mender);
     pass_ms(999);
     cr_assert_eq(said.listeners, 0);
     pass_ms(1);
     cr_assert_eq(said.listeners, 1);
-    mender_answered(mender, true, true);
+    answered(mender, true, true);
     cr_assert(mender_sound(mender));
     pass_ms(60000);
     cr_assert_eq(said.rules, 1);
@@ -361,10 +462,10 @@ Test(mender, a_listener_lost_while_rules_are_asked_for_is_next)
     mender_listener_gone(mender);
     cr_assert_eq(said.rules, 1);
     cr_assert_eq(said.listeners, 0, "two requests under way");
-    mender_answered(mender, true, false);
+    answered(mender, true, false);
     pass_ms(1000);
     cr_assert_eq(said.listeners, 1);
-    mender_answered(mender, true, true);
+    answered(mender, true, true);
     cr_assert(mender_sound(mender));
 }
 
@@ -374,10 +475,10 @@ Test(mender, a_new_listener_without_rules_is_not_sound)
 
     mender_listener_gone(mender);
     mender_rules_gone(mender);
-    mender_answered(mender, false, true);
+    answered(mender, false, true);
     cr_assert_not(mender_sound(mender));
     pass_ms(10000);
     cr_assert_eq(said.rules, 1);
-    mender_answered(mender, true, true);
+    answered(mender, true, true);
     cr_assert(mender_sound(mender));
 }
