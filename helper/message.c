@@ -46,6 +46,7 @@ static const MessageShape message_shapes[MESSAGE_TYPE_COUNT] = {
     [MESSAGE_SOCKET_REQUEST] = {sizeof(MessageSocketRequest), 0, 0},
     [MESSAGE_SOCKET_REPLY] = {sizeof(MessageSocketReply), 0, 1},
     [MESSAGE_FAST_PATH] = {sizeof(MessageFastPath), 0, FAST_PATH_FDS},
+    [MESSAGE_LOCKED] = {sizeof(MessageLocked), 0, 0},
     [MESSAGE_REPAIR] = {sizeof(MessageRepair), 0, 0},
 };
 

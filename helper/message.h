@@ -37,6 +37,7 @@ typedef enum MessageType {
     MESSAGE_SOCKET_REPLY,   /* inside -> datapath: 1 fd, or none and an errno */
     MESSAGE_FAST_PATH,      /* inside -> datapath: what takeover works with; 6 fds, 2, 1 or none */
     MESSAGE_REPAIR,         /* datapath -> inside: rules are wanted, or rules or listener gone */
+    MESSAGE_LOCKED, /* inside, datapath -> supervisor: what holds of it, proved; before its ready */
     MESSAGE_TYPE_COUNT
 } MessageType;
 
@@ -198,6 +199,12 @@ typedef struct MessageRepair {
     uint32_t what;
 } MessageRepair;
 
+/* @held: a set of 1 << LockdownHeld. */
+typedef struct MessageLocked {
+    uint32_t type;
+    uint32_t held;
+} MessageLocked;
+
 typedef union Message {
     uint32_t type;
     MessagePlain plain;
@@ -213,6 +220,7 @@ typedef union Message {
     MessageFastPath fast_path;
     MessageFastPathState fast_path_state;
     MessageRepair repair;
+    MessageLocked locked;
 } Message;
 
 /* Makes a connected pair of SOCK_SEQPACKET sockets, CLOEXEC and non-blocking. 0 or -errno. */

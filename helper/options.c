@@ -63,6 +63,8 @@ static const OptionRow option_table[] = {
     {"max-pending", 0, OPTION_MAX_PENDING, "N",
      "of the fast path, those that wait for their server (default: 1024)"},
     {"log-level", 0, OPTION_LOG_LEVEL, "LEVEL", "error, warning, info or debug (default: info)"},
+    {"insecure-no-lockdown", 0, OPTION_INSECURE_NO_LOCKDOWN, NULL,
+     "for debugging: no namespaces, no Landlock, no filter of system calls"},
     {"help", 'h', OPTION_HELP, NULL, "show this and exit"},
     {"version", 'V', OPTION_VERSION, NULL, "show the version and exit"},
     {"fd", 0, OPTION_UNSUPPORTED, "N", NULL},

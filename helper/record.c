@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lockdown/lockdown.h"
 #include "sallyport.h"
 
 static json_t *record_addresses(const MessageLink *link, const NetAddr *v4, const NetAddr *v6)
@@ -27,8 +28,38 @@ static json_t *record_addresses(const MessageLink *link, const NetAddr *v4, cons
     return list;
 }
 
+static json_t *record_held(uint32_t held)
+{
+    json_t *list = json_array();
+
+    for (unsigned i = 0; i < LOCKDOWN_HELD_COUNT; i++) {
+        if ((held & (1U << i)) != 0) {
+            (void)json_array_append_new(list, json_string(lockdown_word((LockdownHeld)i)));
+        }
+    }
+    return list;
+}
+
+/* What the kernel does not have shows in the datapath, which wants everything. */
+static json_t *record_locked(const RecordLocked *locked)
+{
+    static const LockdownHeld kernels[] = {LOCKDOWN_LANDLOCK, LOCKDOWN_LANDLOCK_SCOPE};
+    json_t *absent = json_array();
+
+    for (size_t i = 0; !locked->insecure && i < G_N_ELEMENTS(kernels); i++) {
+        if ((locked->held[ROLE_DATAPATH] & (1U << kernels[i])) == 0) {
+            (void)json_array_append_new(absent, json_string(lockdown_word(kernels[i])));
+        }
+    }
+    return json_pack("{s:o,s:o,s:o,s:o,s:b}", "datapath", record_held(locked->held[ROLE_DATAPATH]),
+                     "inside", record_held(locked->held[ROLE_INSIDE]), "supervisor",
+                     record_held(locked->held[ROLE_SUPERVISOR]), "absent", absent, "insecure",
+                     locked->insecure);
+}
+
 json_t *record_ready(const Settings *settings, const MessageLink *link,
-                     const MessageFastPathState *fast_path, unsigned published)
+                     const MessageFastPathState *fast_path, const RecordLocked *locked,
+                     unsigned published)
 {
     const GuestSettings *guest = &settings->guest;
     const uint8_t *m = link->mac;
@@ -36,12 +67,7 @@ json_t *record_ready(const Settings *settings, const MessageLink *link,
         g_strdup_printf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
     json_t *dns = settings->dns ? record_addresses(link, &guest->dns, &guest->dns6) : json_array();
     json_t *fast = json_pack("{s:b}", "on", fast_path->on);
-    json_t *locked = json_pack("[s,s]", "no-new-privs", "not-dumpable");
 
-    if (!fast_path->inbound) {
-        /* Else the process inside keeps three, over the guest's network alone. */
-        (void)json_array_append_new(locked, json_string("no-capabilities"));
-    }
     if (fast_path->on) {
         (void)json_object_set_new(fast, "loaded", json_boolean(fast_path->loaded));
     } else {
@@ -52,7 +78,7 @@ json_t *record_ready(const Settings *settings, const MessageLink *link,
                      record_addresses(link, &guest->addr, &guest->addr6), "gateway",
                      record_addresses(link, &guest->gateway, &guest->gateway6), "dns", dns, "mtu",
                      (int)link->mtu, "interface", guest->ifname, "mac", mac, "published",
-                     (int)published, "fast_path", fast, "locked_down", locked);
+                     (int)published, "fast_path", fast, "locked_down", record_locked(locked));
 }
 
 char *record_exit_line(const Settings *settings, const char *reason, int status,

@@ -2,14 +2,25 @@
 #ifndef SALLYPORT_RECORD_H
 #define SALLYPORT_RECORD_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include <jansson.h>
 
+#include "lockdown/role.h"
 #include "message.h"
 #include "settings.h"
 
+/* Of the three processes (LockdownHeld); @insecure: --insecure-no-lockdown. */
+typedef struct RecordLocked {
+    uint32_t held[ROLES];
+    bool insecure;
+} RecordLocked;
+
 /* The keys of the ready record. @published: number of port maps. The caller's to json_decref(). */
 json_t *record_ready(const Settings *settings, const MessageLink *link,
-                     const MessageFastPathState *fast_path, unsigned published);
+                     const MessageFastPathState *fast_path, const RecordLocked *locked,
+                     unsigned published);
 
 /* What to tell people of an end nobody wished for, by its SALLYPORT_REASON_*; NULL for all other ends. @signal_name: what killed the
  * process that ended, or NULL, then @status is its exit status. g_free(). */

@@ -458,6 +458,7 @@ Settings *settings_new(const Options *options, GPtrArray *faults)
     settings->ready_fd = settings_fd(options, OPTION_READY_FD, true, faults);
     settings->exit_fd = settings_fd(options, OPTION_EXIT_FD, false, faults);
     settings_check_fds(settings, faults);
+    settings->insecure = options_flag(options, OPTION_INSECURE_NO_LOCKDOWN);
     settings->outlive_parent = options_flag(options, OPTION_OUTLIVE_PARENT);
     settings_words(settings, options, faults);
     settings->max_flows = settings_limit(options, OPTION_MAX_FLOWS, faults);

@@ -81,6 +81,7 @@ typedef struct GuestSettings {
  * @dns_upstream: NetAddr elements; empty: the host's resolv.conf
  * @publish:      PortMap elements, in the order given, host addresses filled in
  * @max_flows:    TCP connections relayed at most, @max_pending: of which not answered yet; 0: what RLIMIT_NOFILE leaves
+ * @insecure:     --insecure-no-lockdown
  * @report_fd, @ready_fd, @exit_fd: -1 for none
  */
 typedef struct Settings {
@@ -98,6 +99,7 @@ typedef struct Settings {
     int ready_fd;
     int exit_fd;
     bool outlive_parent;
+    bool insecure;
     LogLevel log_level;
 } Settings;
 

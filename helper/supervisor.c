@@ -32,6 +32,7 @@
 #include "guest/sandbox.h"
 #include "guest/target.h"
 #include "hostaddr.h"
+#include "lockdown/lockdown.h"
 #include "lockdown/process.h"
 #include "message.h"
 #include "publisher.h"
@@ -69,6 +70,7 @@ typedef struct Supervisor {
     MessageLink link;
     int tap;
     MessageFastPathState fast_path; /* type 0: not known yet */
+    RecordLocked locked;
     bool datapath_ready;
     bool inside_spoken;     /* the TAP stands, or never will */
     bool failed;            /* an error record was written */
@@ -303,7 +305,7 @@ static void supervisor_ready(Supervisor *sv)
     }
     sv->state = SUPERVISOR_RUNNING;
     report_event(sv->report, SALLYPORT_EVENT_READY,
-                 record_ready(sv->settings, &sv->link, &sv->fast_path, published));
+                 record_ready(sv->settings, &sv->link, &sv->fast_path, &sv->locked, published));
     if (sv->settings->ready_fd >= 0 && !process_write_ready(sv->settings->ready_fd)) {
         report_log(sv->report, LOG_LEVEL_WARNING, FAULT_REPORT, errno,
                    "--ready-fd %d: cannot be written", sv->settings->ready_fd);
@@ -353,6 +355,8 @@ static void supervisor_message(Child *child, const Message *message, int *fds, s
                sv->fast_path.type == 0) {
         sv->fast_path = message->fast_path_state;
         supervisor_check_ready(sv);
+    } else if (message->type == MESSAGE_LOCKED) {
+        sv->locked.held[from_inside ? ROLE_INSIDE : ROLE_DATAPATH] = message->locked.held;
     } else if (!from_inside && message->type == MESSAGE_DATAPATH_READY) {
         sv->datapath_ready = true;
         supervisor_check_ready(sv);
@@ -460,7 +464,7 @@ static bool supervisor_spawn(Supervisor *sv, size_t nofile, GError **error)
         fault_set(error, FAULT_INTERNAL, errno, "socketpair: %s", g_strerror(errno));
         return false;
     }
-    inside = inside_spawn(&sv->settings->guest, sv->target, inside_pair[1], between[0], error);
+    inside = inside_spawn(sv->settings, sv->target, inside_pair[1], between[0], error);
     if (inside < 0) {
         return false;
     }
@@ -515,6 +519,19 @@ static void supervisor_check_outbound(Supervisor *sv)
     }
 }
 
+/* When the last child has been made: from here on nothing is executed, and files are opened to be read alone. */
+static bool supervisor_lock_down(Supervisor *sv, GError **error)
+{
+    /* Of root's: ports below 1024; paths that only root may follow, to see whether the guest's is still there. */
+    const uint64_t kept =
+        UINT64_C(1) << CAP_NET_BIND_SERVICE | UINT64_C(1) << CAP_DAC_READ_SEARCH |
+        (sv->settings->guest.kind == GUEST_NETNS_PATH ? UINT64_C(1) << CAP_SYS_PTRACE : 0);
+    Lockdown *lock = lockdown_begin_keeping(ROLE_SUPERVISOR, kept, sv->settings->insecure, error);
+
+    sv->locked.insecure = sv->settings->insecure;
+    return lock != NULL && lockdown_finish(lock, &sv->locked.held[ROLE_SUPERVISOR], error);
+}
+
 static bool supervisor_start(Supervisor *sv, GError **error)
 {
     size_t nofile;
@@ -523,6 +540,7 @@ static bool supervisor_start(Supervisor *sv, GError **error)
     if (sv->endings == NULL || !supervisor_make_sandbox(sv, error) || !process_harden(error)) {
         return false;
     }
+    process_load_tables();
     nofile = process_raise_nofile(); /* ours, not COMMAND's */
     supervisor_check_outbound(sv);
     sv->target = target_open(&sv->settings->guest,
@@ -541,7 +559,7 @@ static bool supervisor_start(Supervisor *sv, GError **error)
     sv->publisher = publisher_new(sv->settings->publish, &sv->settings->guest,
                                   child_sock(sv->datapath), sv->report, supervisor_published, sv);
     publisher_start(sv->publisher);
-    return true;
+    return supervisor_lock_down(sv, error);
 }
 
 static void supervisor_report_exit(const Supervisor *sv)

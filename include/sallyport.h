@@ -29,6 +29,14 @@ extern "C" {
 #define SALLYPORT_EVENT_ERROR       "error"
 #define SALLYPORT_EVENT_EXIT        "exit"
 
+/*
+ * "locked_down" of the ready record: an object. "datapath", "inside", "supervisor": what holds of that process, read back by it
+ * before ready, as words: "no-new-privs", "not-dumpable", "no-capabilities" (or "few-capabilities": those it needs),
+ * "no-bounding-set" (an ordinary user's supervisor cannot empty it), "namespaces", "empty-root", "landlock", "landlock-scope"
+ * (abstract sockets and signals), "seccomp", "seccomp-wide" (a build with a sanitizer: a longer list of calls). "absent": what
+ * the kernel does not have. "insecure": --insecure-no-lockdown was given.
+ */
+
 /* Values of "code" in error and log records. */
 #define SALLYPORT_CODE_OPTION        "option"    /* a bad option, address, CIDR, MTU, port map */
 #define SALLYPORT_CODE_TARGET        "target"    /* PID or namespace: wrong, gone, not ours */

@@ -3,8 +3,7 @@
  * datapath.c - the process that moves frames and bytes
  *
  * Does:     puts the rooms together: link to gate, gate to nat, dns, ping; forward to relay. Takes the supervisor's messages.
- * Runs in:  the host's network namespace, without capabilities. Its own user and mount namespace, Landlock and seccomp are not
- *           built yet.
+ * Runs in:  the host's network namespace, else in namespaces of its own, with an empty root and no right (lockdown.c).
  * Trusts:   the supervisor. Frames, clients and servers not at all.
  * Owns:     everything it makes; one main loop; the threads of relay_worker.c, made when all rights are given up; no file.
  * Order:    policy first: what the supervisor sends is kept until MESSAGE_GO; before, no frame is read, no client accepted.
@@ -22,6 +21,8 @@
 
 #include "../fault.h"
 #include "../fd.h"
+#include "../lockdown/lockdown.h"
+#include "../lockdown/namespaces.h"
 #include "../lockdown/process.h"
 #include "../message.h"
 #include "../scratch.h"
@@ -509,6 +510,7 @@ static bool datapath_take(Datapath *dp, const Message *message, const int *take_
     case MESSAGE_SOCKET_REPLY:
     case MESSAGE_FAST_PATH:
     case MESSAGE_REPAIR:
+    case MESSAGE_LOCKED:
     case MESSAGE_TYPE_COUNT:
         break;
     }
@@ -573,19 +575,47 @@ static bool datapath_prepare(Datapath *dp, GError **error)
     return true;
 }
 
-static int datapath_run(Datapath *dp, pid_t parent)
+/* Nothing that the guest or the network sent has been seen until this is done. */
+static bool datapath_lock_down(Datapath *dp, pid_t parent, const Namespaces *outside,
+                               GError **error)
+{
+    MessageLocked locked = {.type = MESSAGE_LOCKED};
+    int *keep[] = {&dp->supervisor, &dp->inside};
+    bool insecure = dp->settings->insecure;
+    Lockdown *lock;
+    int failed;
+
+    if (!process_become_child(parent, keep, G_N_ELEMENTS(keep), error)) {
+        return false;
+    }
+    lock = lockdown_begin(ROLE_DATAPATH, insecure ? NULL : outside, insecure, error);
+    if (lock == NULL || !datapath_prepare(dp, error)) {
+        return false;
+    }
+    /* libslirp makes one later, for the times of its router advertisements: GLib remembers that there is no /dev/urandom. */
+    g_rand_free(g_rand_new());
+    process_renew_bonds(parent);
+    if (!lockdown_finish(lock, &locked.held, error)) {
+        return false;
+    }
+    failed = -message_send_patiently(dp->supervisor, &locked);
+    if (failed != 0) {
+        fault_set(error, FAULT_INTERNAL, failed, "saying that we are locked down: %s",
+                  g_strerror(failed));
+    }
+    return failed == 0;
+}
+
+static int datapath_run(Datapath *dp, pid_t parent, const Namespaces *outside)
 {
     g_autoptr(GError) error = NULL;
     g_autoptr(GSource) source = NULL;
-    int *keep[] = {&dp->supervisor, &dp->inside};
 
-    if (!process_become_child(parent, keep, G_N_ELEMENTS(keep), &error) ||
-        !process_drop_capabilities(&error) || !datapath_prepare(dp, &error)) {
+    if (!datapath_lock_down(dp, parent, outside, &error)) {
         datapath_say(dp, MESSAGE_FAULT, LOG_LEVEL_ERROR, fault_kind(error), fault_errno(error),
                      error->message);
         return 1;
     }
-    process_renew_bonds(parent);
     source = g_unix_fd_source_new(dp->supervisor, G_IO_IN | G_IO_HUP | G_IO_ERR);
     g_source_set_callback(source, G_SOURCE_FUNC(datapath_readable), dp, NULL);
     poller_attach_source(source, dp->context);
@@ -597,19 +627,27 @@ static int datapath_run(Datapath *dp, pid_t parent)
 pid_t datapath_spawn(const Settings *settings, size_t nofile, int supervisor_sock, int inside_sock,
                      GError **error)
 {
-    pid_t parent = getpid();
-    pid_t pid = fork();
+    /* In a PID namespace of its own it sees its parent as 0. */
+    pid_t parent = settings->insecure ? getpid() : 0;
+    Namespaces outside;
+    pid_t pid;
 
-    if (pid < 0) {
-        fault_set(error, FAULT_INTERNAL, errno, "fork: %s", g_strerror(errno));
-    } else if (pid == 0) {
+    if (settings->insecure) {
+        pid = fork();
+        if (pid < 0) {
+            fault_set(error, FAULT_INTERNAL, errno, "fork: %s", g_strerror(errno));
+        }
+    } else {
+        pid = namespaces_read(&outside, error) ? namespaces_fork(error) : -1;
+    }
+    if (pid == 0) {
         Datapath *dp = NEW0_UP_TO(Datapath, frame);
 
         dp->settings = settings;
         dp->nofile = nofile;
         dp->supervisor = supervisor_sock;
         dp->inside = inside_sock;
-        _exit(datapath_run(dp, parent));
+        _exit(datapath_run(dp, parent, &outside));
     }
     return pid;
 }

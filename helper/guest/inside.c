@@ -8,7 +8,7 @@
  *           must not become able to make it do what only we can.
  * Owns:     after ready its two sockets and the fast path's rules; the TAP's fd and the fast path's are passed on and closed.
  * Order:    non-dumpable and rid of every other fd before setns(2): the guest's root could otherwise attach (ptrace(2)).
- *           Capabilities are dropped when the TAP stands, but for those that hold the fast path.
+ *           Capabilities are dropped when the TAP stands, but for those that hold the fast path; then no file can be opened.
  * Rules:    are loaded when the first connection needs them, in or out: they may take as long as all the rest of the start (rules.c), and
  *           a guest that never connects keeps a namespace without conntrack. At start they are loaded with --fast-path require,
  *           and where a killed helper left some.
@@ -30,6 +30,7 @@
 
 #include "../fault.h"
 #include "../fd.h"
+#include "../lockdown/lockdown.h"
 #include "../lockdown/process.h"
 #include "../message.h"
 #include "rules.h"
@@ -45,6 +46,7 @@ typedef struct Inside {
     const GuestSettings *guest;
     const char *what; /* the guest, as the command line names it */
     pid_t parent;
+    bool insecure;
     int supervisor;
     int datapath;
     int netns;
@@ -231,23 +233,37 @@ static bool inside_pass_tap(const Inside *inside, const Tap *tap, GError **error
     return true;
 }
 
-/* Everything that needs the capabilities, then the end of those we can do without, then the word that it is done. The TAP is
- * passed on first: the datapath gets ready while the rules are put in place. */
-static bool inside_prepare(Inside *inside, GError **error)
+/* Everything that needs the capabilities. The TAP is passed on first: the datapath gets ready while the rules are put in
+ * place. */
+static bool inside_prepare(Inside *inside, MessageFastPathState *ret, GError **error)
+{
+    g_autoptr(Tap) tap = tap_new(inside->guest, error);
+
+    return tap != NULL && inside_pass_tap(inside, tap, error) &&
+           inside_make_fast_path(inside, tap, ret, error);
+}
+
+/* The end of the capabilities we can do without, and of all that is not needed any more; then the word that it is done. */
+static bool inside_lock_down(const Inside *inside, const MessageFastPathState *state,
+                             GError **error)
 {
     /* For rules and transparent sockets; and to bind them to a client's port below 1024. */
-    static const cap_value_t kept[] = {CAP_NET_ADMIN, CAP_NET_RAW, CAP_NET_BIND_SERVICE};
-    MessageFastPathState state = {.type = MESSAGE_INSIDE_FAST_PATH};
-    g_autoptr(Tap) tap = tap_new(inside->guest, error);
+    const uint64_t kept = UINT64_C(1) << CAP_NET_ADMIN | UINT64_C(1) << CAP_NET_RAW |
+                          UINT64_C(1) << CAP_NET_BIND_SERVICE;
+    MessageLocked locked = {.type = MESSAGE_LOCKED};
+    Lockdown *lock;
     int failed;
 
-    if (tap == NULL || !inside_pass_tap(inside, tap, error) ||
-        !inside_make_fast_path(inside, tap, &state, error) ||
-        !process_keep_capabilities(kept, inside->rules != NULL ? G_N_ELEMENTS(kept) : 0, error)) {
+    process_renew_bonds(inside->parent);
+    lock = lockdown_begin_keeping(ROLE_INSIDE, inside->rules != NULL ? kept : 0, inside->insecure,
+                                  error);
+    if (lock == NULL || !lockdown_finish(lock, &locked.held, error)) {
         return false;
     }
-    process_renew_bonds(inside->parent);
-    failed = -message_send_patiently(inside->supervisor, &state);
+    failed = -message_send_patiently(inside->supervisor, &locked);
+    if (failed == 0) {
+        failed = -message_send_patiently(inside->supervisor, state);
+    }
     if (failed != 0) {
         fault_set(error, FAULT_INTERNAL, failed, "saying that the fast path is ready: %s",
                   g_strerror(failed));
@@ -396,6 +412,7 @@ static void inside_loop(Inside *inside)
 
 static int inside_run(Inside *inside)
 {
+    MessageFastPathState state = {.type = MESSAGE_INSIDE_FAST_PATH};
     g_autoptr(GError) error = NULL;
     int *keep[] = {&inside->supervisor, &inside->datapath, &inside->netns, &inside->userns};
 
@@ -406,7 +423,7 @@ static int inside_run(Inside *inside)
     }
     fd_clear(&inside->netns);
     fd_clear(&inside->userns);
-    if (!inside_prepare(inside, &error)) {
+    if (!inside_prepare(inside, &state, &error) || !inside_lock_down(inside, &state, &error)) {
         inside_say(inside, MESSAGE_FAULT, LOG_LEVEL_ERROR, error);
         return 1;
     }
@@ -416,7 +433,7 @@ static int inside_run(Inside *inside)
     return 0;
 }
 
-pid_t inside_spawn(const GuestSettings *guest, const Target *target, int supervisor_sock,
+pid_t inside_spawn(const Settings *settings, const Target *target, int supervisor_sock,
                    int datapath_sock, GError **error)
 {
     pid_t parent = getpid();
@@ -425,7 +442,8 @@ pid_t inside_spawn(const GuestSettings *guest, const Target *target, int supervi
     if (pid < 0) {
         fault_set(error, FAULT_INTERNAL, errno, "fork: %s", g_strerror(errno));
     } else if (pid == 0) {
-        Inside inside = {.guest = guest,
+        Inside inside = {.guest = &settings->guest,
+                         .insecure = settings->insecure,
                          .what = target->what,
                          .parent = parent,
                          .supervisor = supervisor_sock,

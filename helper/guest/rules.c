@@ -52,6 +52,7 @@ struct Rules {
     int nft_errno;
     int claim;
     Rtnl *rtnl;
+    int sysctl; /* held: nothing can be opened later */
     char sysctl_before;
     bool remains; /* of a killed helper were there */
     bool loaded;
@@ -74,10 +75,8 @@ static bool rules_claim(Rules *rules, GError **error)
 }
 
 /* @value is one character, and the previous one comes back in @ret_before. False with errno set. */
-static bool rules_sysctl(char value, char *ret_before)
+static bool rules_sysctl(int fd, char value, char *ret_before)
 {
-    FD_AUTO fd = open(RULES_SYSCTL, O_RDWR | O_CLOEXEC | O_NOCTTY);
-
     if (fd < 0 || (ret_before != NULL && pread(fd, ret_before, 1, 0) != 1)) {
         return false;
     }
@@ -117,6 +116,7 @@ Rules *rules_new(const char *ifname, unsigned ifindex, bool ipv6, GError **error
         .mark = RULES_MARK, .mark_inject = RULES_MARK_INJECT, .ifindex = ifindex, .owner = true};
     rules->ipv6 = ipv6;
     rules->claim = -1;
+    rules->sysctl = -1;
     /* Before the claim: if we are killed, the kernel closes in this order, and the table is gone when the claim is free. */
     rules->nft = nftables_new();
     rules->nft_errno = errno;
@@ -128,7 +128,8 @@ Rules *rules_new(const char *ifname, unsigned ifindex, bool ipv6, GError **error
         fault_set(error, FAULT_FAST_PATH, errno, "rtnetlink: %s", g_strerror(errno));
         return NULL;
     }
-    if (!rules_sysctl('1', &rules->sysctl_before)) {
+    rules->sysctl = open(RULES_SYSCTL, O_RDWR | O_CLOEXEC | O_NOCTTY);
+    if (!rules_sysctl(rules->sysctl, '1', &rules->sysctl_before)) {
         fault_set(error, FAULT_FAST_PATH, errno, RULES_SYSCTL ": %s", g_strerror(errno));
         return NULL;
     }
@@ -211,10 +212,11 @@ void rules_free(Rules *rules)
             (void)rules_route_family(rules, AF_INET6, false, NULL);
         }
         if (rules->sysctl_before != 0) {
-            (void)rules_sysctl(rules->sysctl_before, NULL);
+            (void)rules_sysctl(rules->sysctl, rules->sysctl_before, NULL);
         }
         rtnl_free(rules->rtnl);
     }
+    fd_close(rules->sysctl);
     fd_close(rules->claim);
     g_free(rules);
 }

@@ -6,7 +6,7 @@
  * Runs in:  all three processes, before any thread is made: these calls act on the calling thread alone.
  * Order:    process_become_child() first; namespaces are joined or made after it; process_drop_capabilities() last,
  *           because joining and configuring need them.
- * Not here: namespaces, seccomp and Landlock of the datapath, which are not built yet.
+ * Not here: the other stages (lockdown.c).
  */
 #include "config.h"
 
@@ -41,7 +41,8 @@ int process_fill_stdio(void)
 
 void process_close_inherited(int fd)
 {
-    FD_AUTO null = fd <= 2 ? open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY) : -1;
+    /* To be read alone: the filter allows no more (calls.c), and whoever writes there may well be told. */
+    FD_AUTO null = fd <= 2 ? open("/dev/null", O_RDONLY | O_CLOEXEC | O_NOCTTY) : -1;
 
     if (null < 0 || dup2(null, fd) < 0) {
         fd_close(fd);
@@ -172,6 +173,19 @@ bool process_harden(GError **error)
     return true;
 }
 
+void process_load_tables(void)
+{
+    g_autofree char *kept = g_strdup(g_getenv("CHARSET"));
+
+    (void)g_setenv("CHARSET", "UTF-8", TRUE);
+    (void)g_get_charset(NULL);
+    if (kept != NULL) {
+        (void)g_setenv("CHARSET", kept, TRUE);
+    } else {
+        g_unsetenv("CHARSET");
+    }
+}
+
 /* GLogWriterFunc. GLib's own opens the time zone and looks for a terminal and the journal; a child shall open nothing. What is
  * fatal still aborts. */
 static GLogWriterOutput process_write_log(GLogLevelFlags level, const GLogField *fields,
@@ -219,9 +233,9 @@ bool process_keep_capabilities(const cap_value_t *kept, int count, GError **erro
     cap_t set;
     bool done;
 
-    for (cap_value_t cap = 0; cap_get_bound(cap) >= 0; cap++) {
-        /* Without CAP_SETPCAP the bounding set cannot be emptied; no_new_privs makes it moot, the proof tells. */
-        (void)cap_drop_bound(cap);
+    /* Without CAP_SETPCAP the first is refused, and so were the others: no_new_privs makes them moot, the proof tells. Behind the
+     * last one there is EINVAL. */
+    for (cap_value_t cap = 0; cap_drop_bound(cap) == 0; cap++) {
     }
     (void)cap_reset_ambient();
     set = cap_init();

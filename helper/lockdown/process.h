@@ -25,6 +25,10 @@ void process_close_others(const int *keep, size_t count);
 /* RLIMIT_NOFILE to its hard limit (setrlimit(2)). Returns the limit now in force. */
 size_t process_raise_nofile(void);
 
+/* g_strerror(3) converts from the locale, and its first use reads files (charset.alias, iconv's tables), which a locked down process
+ * cannot. We never call setlocale(3), so messages are ASCII; told that this is UTF-8, GLib converts nothing. The children inherit it. */
+void process_load_tables(void);
+
 /**
  * process_become_child() - first stage of a forked role
  * @parent: the pid that must still be our parent
@@ -39,7 +43,8 @@ size_t process_raise_nofile(void);
 bool process_become_child(pid_t parent, int *const *keep, size_t count, GError **error);
 
 /* setns(2) and capset(2) may clear PR_SET_PDEATHSIG and dumpable (kernel/cred.c: commit_creds()): set them again, and
- * end at once if @parent is gone already. */
+ * end at once if @parent is gone already. @parent 0: it is outside our PID namespace, where its end shows as that of the
+ * connection. */
 void process_renew_bonds(pid_t parent);
 
 /* Empties effective, permitted, inheritable and ambient sets, and the bounding set where CAP_SETPCAP is held (where

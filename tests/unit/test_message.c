@@ -45,6 +45,7 @@ static const Shape shapes[] = {
     {MESSAGE_SOCKET_REPLY, sizeof(MessageSocketReply), 0, 1},
     {MESSAGE_FAST_PATH, sizeof(MessageFastPath), 0, FAST_PATH_FDS},
     {MESSAGE_REPAIR, sizeof(MessageRepair), 0, 0},
+    {MESSAGE_LOCKED, sizeof(MessageLocked), 0, 0},
 };
 
 typedef struct Pair {

@@ -49,6 +49,7 @@ static const OptionSample repeatable[] = {
 
 static const OptionSample flags[] = {
     {"outlive-parent", OPTION_OUTLIVE_PARENT},
+    {"insecure-no-lockdown", OPTION_INSECURE_NO_LOCKDOWN},
     {"no-ipv6", OPTION_NO_IPV6},
     {"no-configure", OPTION_NO_CONFIGURE},
     {"no-dns", OPTION_NO_DNS},

@@ -78,6 +78,7 @@ Test(settings, pid_alone_has_all_defaults)
     cr_expect_eq(settings->ready_fd, -1);
     cr_expect_eq(settings->exit_fd, -1);
     cr_expect_not(settings->outlive_parent);
+    cr_expect_not(settings->insecure);
     cr_expect_eq(settings->log_level, LOG_LEVEL_INFO);
     line_end(&line);
 }
@@ -324,11 +325,12 @@ Test(settings, policy_and_name_servers_are_taken)
 {
     Line line;
 
-    line_judge(&line,
-               "--allow host,metadata --allow link-local --outbound-addr 127.0.0.9 "
-               "--outbound-addr 2001:db8::9 --dns-upstream 9.9.9.9 --dns-upstream fe80::1%lo "
-               "--resolv-conf /r/c --no-dns --outlive-parent --log-level debug "
-               "--fast-path auto 1");
+    line_judge(
+        &line,
+        "--allow host,metadata --allow link-local --outbound-addr 127.0.0.9 "
+        "--outbound-addr 2001:db8::9 --dns-upstream 9.9.9.9 --dns-upstream fe80::1%lo "
+        "--resolv-conf /r/c --no-dns --outlive-parent --insecure-no-lockdown --log-level debug "
+        "--fast-path auto 1");
     line_expect_no_fault(&line, "policy");
     cr_expect_eq(line.settings->allow, NETCLASS_HOST | NETCLASS_METADATA | NETCLASS_LINK_LOCAL);
     expect_addr(&line.settings->outbound4, "127.0.0.9");
@@ -340,6 +342,7 @@ Test(settings, policy_and_name_servers_are_taken)
     cr_expect_str_eq(line.settings->resolv_conf, "/r/c");
     cr_expect_not(line.settings->dns);
     cr_expect(line.settings->outlive_parent);
+    cr_expect(line.settings->insecure);
     cr_expect_eq(line.settings->log_level, LOG_LEVEL_DEBUG);
     line_end(&line);
 }
