@@ -20,6 +20,7 @@ static const char *const colours[CONTENDERS] = {
     [CONTENDER_SALLYPORT] = "#1b6ca8",   [CONTENDER_OFF] = "#8fbcd8",
     [CONTENDER_SLIRP4NETNS] = "#d9822b", [CONTENDER_PASTA] = "#5a9e4b",
     [CONTENDER_SPLICE] = "#8a8a8a",      [CONTENDER_DIRECT] = "#d4d4d4",
+    [CONTENDER_INSECURE] = "#7a5195",    [CONTENDER_AGAIN] = "#b59cc9",
 };
 
 /* The last of two lines of a label starts behind its last comma. */

@@ -35,6 +35,8 @@ Contender contenders[CONTENDERS] = {
     [CONTENDER_PASTA] = {"pasta", "pasta", true, true, true, .report = -1},
     [CONTENDER_SPLICE] = {"splice", NULL, true, false, false, .report = -1},
     [CONTENDER_DIRECT] = {"direct", NULL, false, false, true, .report = -1},
+    [CONTENDER_INSECURE] = {"sallyport-insecure", NULL, true, true, true, .report = -1},
+    [CONTENDER_AGAIN] = {"sallyport-again", NULL, true, true, true, .report = -1},
 };
 
 static char traffic_path[4096], splice_path[4096], directory_path[2048];
@@ -161,6 +163,8 @@ void contender_prepare(const char *directory, const char *programs, const char *
     snprintf(splice_path, sizeof splice_path, "%s/splice", programs);
     contenders[CONTENDER_SALLYPORT].program = sallyport;
     contenders[CONTENDER_OFF].program = sallyport;
+    contenders[CONTENDER_INSECURE].program = sallyport;
+    contenders[CONTENDER_AGAIN].program = sallyport;
     contenders[CONTENDER_SPLICE].program = splice_path;
     for (unsigned i = 0; i < CONTENDERS; i++)
         contenders[i].port = (uint16_t)(HOST_PORT + i);
@@ -217,11 +221,13 @@ void contender_versions(void)
 
 /* ---- command lines ---- */
 
-static void words_sallyport(const Contender *contender, bool off, bool whole, int report,
+static void words_sallyport(const Contender *contender, ContenderId id, bool whole, int report,
                             Words *words)
 {
     word(words, contender->program);
-    word(words, off ? "--fast-path=off" : "--fast-path=auto");
+    word(words, id == CONTENDER_OFF ? "--fast-path=off" : "--fast-path=auto");
+    if (id == CONTENDER_INSECURE)
+        word(words, "--insecure-no-lockdown");
     word(words, "--report-fd");
     word_made(words, "%d", report);
     if (whole) {
@@ -388,7 +394,7 @@ static bool helper_start(ContenderId id, bool whole, double *ret_ms, char said[T
         words_slirp4netns(contender, whole, ends[1], extra, &words);
         keep = ends[1];
     } else {
-        words_sallyport(contender, id == CONTENDER_OFF, whole, ends[1], &words);
+        words_sallyport(contender, id, whole, ends[1], &words);
         enough = enough_record;
         keep = ends[1];
     }

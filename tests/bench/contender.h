@@ -24,7 +24,11 @@ typedef enum ContenderId {
     CONTENDER_PASTA,
     CONTENDER_SPLICE, /* splice.c */
     CONTENDER_DIRECT, /* no helper: a veth pair, and the host itself as the server behind its loopback */
-    CONTENDERS
+    /* Only when named: what lock-down costs, and how much one binary differs from itself. */
+    CONTENDER_INSECURE, /* sallyport --insecure-no-lockdown */
+    CONTENDER_AGAIN,    /* sallyport */
+    CONTENDERS,
+    CONTENDERS_USUAL = CONTENDER_INSECURE
 } ContenderId;
 
 typedef struct Contender {

@@ -50,7 +50,8 @@ static const char usage[] =
     "  --warm MS       before a stream is measured; 500\n"
     "  --held N        idle connections to hold; 3000\n"
     "  --idle S        seconds in which wake-ups are counted; 10\n"
-    "  --only WORDS    of sallyport,sallyport-off,slirp4netns,pasta,splice,direct\n"
+    "  --only WORDS    of sallyport,sallyport-off,slirp4netns,pasta,splice,direct,\n"
+    "                  and what runs only when named: sallyport-insecure,sallyport-again\n"
     "  --cells WORDS   of stream,request,connect,held,datagram,start,idle\n"
     "  --json FILE     write the figures, those of each round too\n"
     "  --chart FILE    write a chart (SVG, by gnuplot)";
@@ -142,7 +143,7 @@ static void parse(int argc, char **argv)
     if (argc - optind > 1)
         say_die("%s", usage);
     if (memchr(run.chosen, true, sizeof run.chosen) == NULL)
-        memset(run.chosen, true, sizeof run.chosen);
+        memset(run.chosen, true, CONTENDERS_USUAL * sizeof run.chosen[0]);
     if (realpath(optind < argc ? argv[optind] : "./sallyport", run.sallyport) == NULL)
         say_die("%s: %s", optind < argc ? argv[optind] : "./sallyport", strerror(errno));
 }
