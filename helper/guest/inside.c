@@ -38,7 +38,7 @@
 #include "transparent.h"
 
 #define INSIDE_REPAIR_US (900 * 1000)
-#define INSIDE_MEMORY_US 1000
+#define INSIDE_MEMORY_MS 1
 
 #define INSIDE_NO_FAST_PATH "no fast path, TCP goes through libslirp: "
 
@@ -297,7 +297,7 @@ static int inside_reply(const Inside *inside, const void *reply, int32_t *errnum
             return 0;
         }
         if (fds[0].revents != 0) {
-            g_usleep(INSIDE_MEMORY_US); /* there was room: the kernel lacked memory */
+            (void)poll(NULL, 0, INSIDE_MEMORY_MS); /* there was room: the kernel lacked memory */
         }
     }
     return 1;

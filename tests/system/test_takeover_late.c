@@ -134,6 +134,8 @@ LAB_TEST(takeover_late, what_cannot_be_loaded_is_told_once_and_libslirp_serves)
                       "sleep 0.02; done; exit 1"));
     is_served(lab);
     is_served(lab);
+    LAB_ASSERT(lab_helper_await(helper, SALLYPORT_EVENT_LOG, SALLYPORT_CODE_FAST_PATH,
+                                LAB_MS(LAB_WAIT_MS)) != NULL);
     LAB_ASSERT_EQ(lab_helper_count(helper, SALLYPORT_EVENT_LOG, SALLYPORT_CODE_FAST_PATH), 1);
 }
 
