@@ -52,7 +52,7 @@ typedef struct MessageLink {
 } MessageLink;
 
 /* @inbound: sockets in the guest can show a client's own address; so it is with @on, and may be without. @loaded: the rules are
- * in the guest; else they come with the first connection. @why: it is off, NUL-terminated. */
+ * in the guest; else they come behind "ready". @why: it is off, NUL-terminated. */
 typedef struct MessageFastPathState {
     uint32_t type;
     bool on;
@@ -174,8 +174,8 @@ typedef enum MessageFastPathFd {
 /**
  * struct MessageFastPath - at start all fds, or those for inbound flows alone; later the answer to a MESSAGE_REPAIR: a new
  *                          listener or, for rules, no fd
- * @errnum: the repair failed
- * @loaded: the rules are in the guest
+ * @errnum: the repair failed; EOPNOTSUPP: there is no fast path
+ * @loaded: the rules were put into the guest
  * @ifindex: of the TAP, in the guest
  * @hop_limit: with which packets of the guest's own leave: IPv4, IPv6
  */

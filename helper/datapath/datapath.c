@@ -379,6 +379,14 @@ static bool datapath_make_takeover(Datapath *dp, GError **error)
     return dp->takeover != NULL;
 }
 
+/* Not before there is nothing else to do for "ready". */
+static void datapath_load_rules(Datapath *dp)
+{
+    if (dp->takeover != NULL && dp->link != NULL) {
+        takeover_load(dp->takeover);
+    }
+}
+
 /* GuestSockFastPathFunc. The first comes before "ready": inside sends it before it tells the supervisor. */
 static void datapath_equip(const MessageFastPath *message, const int *take_fds, size_t count,
                            void *user_data)
@@ -394,6 +402,7 @@ static void datapath_equip(const MessageFastPath *message, const int *take_fds, 
         return;
     }
     takeover_equip(dp->takeover, message, take_fds, count);
+    datapath_load_rules(dp);
 }
 
 static void datapath_make_gate(Datapath *dp)
@@ -498,6 +507,7 @@ static bool datapath_take(Datapath *dp, const Message *message, const int *take_
             return false;
         }
         (void)message_send_patiently(dp->supervisor, &ready);
+        datapath_load_rules(dp);
         return true;
     case MESSAGE_INSIDE_READY:
     case MESSAGE_INSIDE_FAST_PATH:

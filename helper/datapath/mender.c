@@ -11,6 +11,8 @@
 
 #include "mender.h"
 
+#include <errno.h>
+
 #include "poller.h"
 
 #define MENDER_RULES_US    (10 * G_USEC_PER_SEC)
@@ -134,21 +136,26 @@ void mender_rules_gone(Mender *mender)
 void mender_listener_gone(Mender *mender)
 {
     mender->listener = false;
+    if (mender->off) {
+        return;
+    }
     mender->hooks->note(TAKEOVER_NOTE_LOST,
                         "the listener of the fast path was destroyed in the guest",
                         mender->hooks->user_data);
     mender_ask(mender);
 }
 
-void mender_answered(Mender *mender, bool done, bool loaded, bool listener)
+void mender_answered(Mender *mender, int errnum, bool loaded, bool listener)
 {
     /* The kernel lacks something: the process inside has said what. */
-    mender->off |= mender->asked && mender->asked_load && !loaded;
-    mender->asked = false;
-    mender->listener = listener;
-    mender->loaded |= loaded;
-    if (done) {
+    mender->off |= mender->asked && errnum == EOPNOTSUPP;
+    /* To have loaded rules says nothing of those that were lost since. */
+    if (errnum == 0 && !mender->asked_load) {
         mender->rules_gone = false;
     }
+    mender->asked = false;
+    mender->asked_load = false;
+    mender->listener = listener;
+    mender->loaded |= loaded;
     mender_ask(mender);
 }

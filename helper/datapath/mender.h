@@ -19,15 +19,15 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Mender, mender_free)
 /* Nothing is known to be missing. The rules may still have to be loaded. */
 bool mender_sound(const Mender *mender);
 
-/* Asks for the rules the first time they are needed. True: they are there. */
+/* Asks for the rules, the first time. True: they are there. */
 bool mender_load(Mender *mender);
 
 /* Asks for the rules, at most once in 10 s. */
 void mender_rules_gone(Mender *mender);
 /* Asks for a new listener, at most once a second and five times in all; then the fast path stays off. */
 void mender_listener_gone(Mender *mender);
-/* What was asked for has come (@done), or could not be made; at start, what there is. @loaded: the rules are there; @listener: there
- * is one. */
-void mender_answered(Mender *mender, bool done, bool loaded, bool listener);
+/* What was asked for has come (@errnum 0), or could not be made; at start, what there is. @loaded: the rules were put into the
+ * guest; @listener: there is one. */
+void mender_answered(Mender *mender, int errnum, bool loaded, bool listener);
 
 #endif

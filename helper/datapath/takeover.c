@@ -30,8 +30,10 @@
  *                                          connected, but the caller is gone       end without a word
  *                                          a SYN of the tuple that is not fit      libslirp
  *   HELD        connected; the rules have  they are loaded                         INJECTED
- *               not been needed before     they cannot be, or 80 ms                libslirp
+ *               not come yet               they cannot be, or do not in time       libslirp
  *                                          the same or a newer SYN                 stays, holds the newer
+ *                                          a SYN of the tuple that is not fit      libslirp
+ *                                          too many pending                        end without a word
  *   INJECTED    the SYN sent through the   accept() of exactly this tuple          joined (a relay's)
  *               raw socket marked M2       refused to the raw socket               libslirp; destination skipped
  *                                          the SYN on the TAP, as we sent it       libslirp; rules repaired
@@ -258,9 +260,16 @@ void takeover_equip(Takeover *takeover, const MessageFastPath *message, const in
         return; /* no table: nothing is taken over, and there is nothing to mend */
     }
     takeover_watch_listener(takeover);
-    mender_answered(takeover->mender, message->errnum == 0, message->loaded,
+    mender_answered(takeover->mender, message->errnum, message->loaded,
                     takeover->guest.fds[FAST_PATH_LISTENER] >= 0);
     pending_release(takeover);
+}
+
+void takeover_load(Takeover *takeover)
+{
+    if (takeover->guest.fds[FAST_PATH_LISTENER] >= 0) {
+        (void)mender_load(takeover->mender);
+    }
 }
 
 static void takeover_relay_ended(void *relay_data, void *user_data)

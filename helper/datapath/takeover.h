@@ -63,6 +63,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Takeover, takeover_free)
 void takeover_equip(Takeover *takeover, const MessageFastPath *message, const int *take_fds,
                     size_t count);
 
+/* Asks for the rules, if they are not there: when all that "ready" waits for is done. */
+void takeover_load(Takeover *takeover);
+
 /* A SYN without ACK that the gate judged GATE_TCP_SYN. False: it is libslirp's. */
 bool takeover_syn(Takeover *takeover, const uint8_t *frame, size_t len, const FrameView *view);
 

@@ -21,6 +21,8 @@
 
 /* A connection that libslirp carries in the end shall not take 100 ms longer for it. */
 #define TAKEOVER_ACCEPT_US (80 * 1000)
+/* Of that, for rules that are still to come. */
+#define TAKEOVER_PATIENCE_US (TAKEOVER_ACCEPT_US / 2)
 /* One that the listener has answered and nobody accepts, for want of an fd. */
 #define TAKEOVER_GIVE_UP_US (10 * G_USEC_PER_SEC)
 /* So old a SYN may have been sent before, to libslirp, and answered. */
@@ -57,7 +59,7 @@ void pending_evicted(Flow *flow, FlowEnd why, void *user_data)
 
 static void takeover_skip(Takeover *takeover, const Pending *pending)
 {
-    if (g_get_monotonic_time() - pending->syn_us <= TAKEOVER_FRESH_US) {
+    if (!pending->early && g_get_monotonic_time() - pending->syn_us <= TAKEOVER_FRESH_US) {
         skips_add(takeover->skips, &pending->flow.key.remote);
     }
 }
@@ -74,6 +76,18 @@ static void pending_to_nat(Pending *pending)
 }
 
 /* ---- the guest's side ---- */
+
+/* Nobody waits for it any more, and libslirp would make a connection for nobody. Of an early one we cannot know: the guest's own NAT
+ * may have given it another port. */
+static bool pending_is_over(Pending *pending, TakeoverCaller caller)
+{
+    if (caller != TAKEOVER_CALLER_CONNECTED && (caller != TAKEOVER_CALLER_GONE || pending->early)) {
+        return false;
+    }
+    pending->takeover->counters.given_up++;
+    pending_end(pending);
+    return true;
+}
 
 /* @pending is gone afterwards, or waits for its accept(). Most often the latter comes here at once: lo delivers before
  * sendto() returns. */
@@ -93,9 +107,7 @@ static void pending_inject(Pending *pending)
         TakeoverCaller caller = takeover_guest_caller(&takeover->guest, &pending->flow.key);
 
         /* Nobody waits any more, or libslirp has connected it: a second answer would break that. */
-        if (caller == TAKEOVER_CALLER_GONE || caller == TAKEOVER_CALLER_CONNECTED) {
-            takeover->counters.given_up++;
-            pending_end(pending);
+        if (pending_is_over(pending, caller)) {
             return;
         }
     }
@@ -104,7 +116,7 @@ static void pending_inject(Pending *pending)
     pending->injections++;
     if (!pending->injected) {
         pending->injected = true;
-        pending->injected_us = g_get_monotonic_time();
+        pending->injected_us = g_get_monotonic_time() - (pending->early ? TAKEOVER_PATIENCE_US : 0);
         pending->link.data = pending;
         g_queue_push_tail_link(&takeover->injected, &pending->link);
         if (g_queue_get_length(&takeover->injected) == 1) {
@@ -131,10 +143,15 @@ static void pending_go_on(Pending *pending)
         pending_inject(pending);
         return;
     }
+    if (takeover->impatient) {
+        pending_to_nat(pending);
+        return;
+    }
     if (g_queue_is_empty(&takeover->held)) {
-        timer_set(takeover->patience, g_get_monotonic_time() + TAKEOVER_ACCEPT_US);
+        timer_set(takeover->patience, g_get_monotonic_time() + TAKEOVER_PATIENCE_US);
     }
     pending->held = true;
+    pending->early = true;
     pending->link.data = pending;
     g_queue_push_tail_link(&takeover->held, &pending->link);
 }
@@ -158,6 +175,7 @@ void pending_release(Takeover *takeover)
         pending_inject(pending);
     }
     timer_set(takeover->patience, -1);
+    takeover->impatient = false;
 }
 
 void pending_lose_patience(void *user_data)
@@ -165,6 +183,7 @@ void pending_lose_patience(void *user_data)
     Takeover *takeover = user_data;
     Pending *pending;
 
+    takeover->impatient = true;
     while ((pending = pending_unhold(takeover)) != NULL) {
         takeover->counters.not_accepted++;
         pending_to_nat(pending);
@@ -181,11 +200,7 @@ static void pending_not_accepted(Pending *pending, int64_t now)
         pending->injected_us = now;
         g_queue_unlink(&takeover->injected, &pending->link);
         g_queue_push_tail_link(&takeover->injected, &pending->link);
-    } else if (caller == TAKEOVER_CALLER_GONE || caller == TAKEOVER_CALLER_CONNECTED) {
-        /* libslirp would make a connection that nobody waits for. */
-        takeover->counters.given_up++;
-        pending_end(pending);
-    } else {
+    } else if (!pending_is_over(pending, caller)) {
         takeover->counters.not_accepted++;
         takeover_skip(takeover, pending);
         pending_to_nat(pending);
@@ -313,7 +328,6 @@ void pending_begin(Takeover *takeover, const FlowKey *key, const uint8_t *frame,
 {
     Pending *pending = g_new0(Pending, 1);
 
-    (void)mender_load(takeover->mender); /* while the host's answer is on its way */
     *pending = (Pending){.flow.key = *key, .takeover = takeover, .fd = -1};
     pending_hold(pending, frame, view);
     flow_table_insert(takeover->pending, &pending->flow, 0);

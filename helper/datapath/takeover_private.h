@@ -24,7 +24,8 @@ struct Takeover {
     Timer *expiry;
     GQueue held; /* Pending, connected, until the rules are there */
     Timer *patience;
-    Timer *retry; /* of accept(), for want of an fd */
+    bool impatient; /* the rules have not come in time: nobody waits for them */
+    Timer *retry;   /* of accept(), for want of an fd */
     Mender *mender;
     TakeoverGuest guest;
     PollerWatch listener;
@@ -37,6 +38,7 @@ typedef struct Pending {
     Flow flow; /* remote: where to; local: the guest's address */
     Takeover *takeover;
     bool held;
+    bool early; /* was held: the guest's own NAT may have seen its SYN before our rules came */
     bool injected;
     unsigned injections;
     int64_t injected_us;

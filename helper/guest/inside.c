@@ -9,9 +9,8 @@
  * Owns:     after ready its two sockets and the fast path's rules; the TAP's fd and the fast path's are passed on and closed.
  * Order:    non-dumpable and rid of every other fd before setns(2): the guest's root could otherwise attach (ptrace(2)).
  *           Capabilities are dropped when the TAP stands, but for those that hold the fast path; then no file can be opened.
- * Rules:    are loaded when the first connection needs them, in or out: they may take as long as all the rest of the start (rules.c), and
- *           a guest that never connects keeps a namespace without conntrack. At start they are loaded with --fast-path require,
- *           and where a killed helper left some.
+ * Rules:    are loaded behind "ready", for they may take as long as all the rest of the start (rules.c); before it with --fast-path
+ *           require, and where the guest has rules already: then they take less, and its NAT must not see a SYN before ours does.
  * Limits:   INSIDE_REPAIR_US between two repairs, whatever the datapath asks.
  */
 #include "config.h"
@@ -125,11 +124,11 @@ static bool inside_open_outbound(Inside *inside, int *ret_fds, GError **error)
         !rules_loadable(inside->rules, error)) {
         return false;
     }
-    return (inside->guest->fast_path != FAST_PATH_REQUIRE && !rules_found_remains(inside->rules)) ||
+    return (inside->guest->fast_path != FAST_PATH_REQUIRE && !rules_found_company(inside->rules)) ||
            inside_load(inside, error);
 }
 
-/* When they are needed for the first time. What is missing is said once; then TCP out is libslirp's. */
+/* Behind "ready", or when a client is first. What is missing is said once; then TCP out is libslirp's. */
 static bool inside_load_late(Inside *inside)
 {
     g_autoptr(GError) missing = NULL;
@@ -321,9 +320,14 @@ static int inside_mend(Inside *inside, bool listener, int *ret_fd)
             return -fd;
         }
     }
-    if (!rules_load(inside->rules, port, &error)) {
+    if (!rules_loaded(inside->rules)) {
+        inside->listener_port = port;
+        if (!inside_load_late(inside)) {
+            return EOPNOTSUPP;
+        }
+    } else if (!rules_load(inside->rules, port, &error)) {
         inside_say(inside, MESSAGE_LOG, LOG_LEVEL_WARNING, error);
-        return EOPNOTSUPP;
+        return EAGAIN;
     }
     inside->listener_port = port;
     *ret_fd = fd_steal(&fd);

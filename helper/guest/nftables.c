@@ -555,6 +555,35 @@ int nftables_put(Nftables *nft, const NftablesTable *table, bool replace, const 
     return batch_commit(&batch, nft, ret_what);
 }
 
+bool nftables_any(Nftables *nft)
+{
+    char buffer[NFTABLES_ANSWER_MAX];
+    struct nlmsghdr *ask = mnl_nlmsg_put_header(buffer);
+    struct nfgenmsg *message = mnl_nlmsg_put_extra_header(ask, sizeof(*message));
+    ssize_t got;
+    int left;
+
+    ask->nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE;
+    ask->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+    ask->nlmsg_seq = ++nft->seq;
+    message->version = NFNETLINK_V0;
+    got = mnl_socket_sendto(nft->socket, ask, ask->nlmsg_len);
+    if (got > 0) {
+        got = recv(mnl_socket_get_fd(nft->socket), buffer, sizeof(buffer), MSG_DONTWAIT);
+    }
+    left = (int)got;
+    if (got <= 0 || !mnl_nlmsg_ok(ask, left) || ask->nlmsg_type == NLMSG_ERROR) {
+        return true;
+    }
+    /* A dump without an end holds more, which is thrown away: one table is enough. */
+    if (ask->nlmsg_type != NLMSG_DONE) {
+        while (recv(mnl_socket_get_fd(nft->socket), buffer, sizeof(buffer), MSG_DONTWAIT) > 0) {
+        }
+        return true;
+    }
+    return false;
+}
+
 int nftables_delete(Nftables *nft)
 {
     Batch batch;

@@ -43,6 +43,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Nftables, nftables_free)
  */
 int nftables_put(Nftables *nft, const NftablesTable *table, bool replace, const char **ret_what);
 
+/* Are there tables of anybody's? Where the kernel does not say, there are. */
+bool nftables_any(Nftables *nft);
+
 /* Takes the table away. 0 or -errno. */
 int nftables_delete(Nftables *nft);
 

@@ -9,7 +9,8 @@
  *           goes with us), the netlink socket that owns the table.
  *
  * When:     the routing at start; the table when rules_load() is called. That takes 4 to 5 ms where nobody else has netfilter hooks: the
- *           kernel patches its own code for the first of each (include/linux/netfilter.h: nf_hooks_needed).
+ *           kernel patches its own code for the first of each (include/linux/netfilter.h: nf_hooks_needed). A SYN that passes
+ *           the guest's own NAT before chain n is there is lost to step 1: hence rules_found_company().
  *
  * How a connection goes, both families (M is RULES_MARK, M2 is RULES_MARK_INJECT, T is RULES_TABLE):
  *   1. The guest's SYN is unmarked and leaves by the TAP. Chain n gives it its own address as source first, so that a
@@ -54,7 +55,7 @@ struct Rules {
     Rtnl *rtnl;
     int sysctl; /* held: nothing can be opened later */
     char sysctl_before;
-    bool remains; /* of a killed helper were there */
+    bool company; /* rules of others were there before */
     bool loaded;
 };
 
@@ -108,9 +109,27 @@ static bool rules_route(const Rules *rules, bool *ret_left, GError **error)
     return failed == 0;
 }
 
+/* Tables of xtables without nftables below have their names in /proc, which need not be for us to read: then connections that come
+ * before our rules may be libslirp's. */
+static bool rules_others(const Rules *rules)
+{
+    static const char *const names[] = {"/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+        FD_AUTO fd = open(names[i], O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        char byte;
+
+        if (fd >= 0 && read(fd, &byte, 1) > 0) {
+            return true;
+        }
+    }
+    return rules->nft != NULL && nftables_any(rules->nft);
+}
+
 Rules *rules_new(const char *ifname, unsigned ifindex, bool ipv6, GError **error)
 {
     g_autoptr(Rules) rules = g_new0(Rules, 1);
+    bool left = false;
 
     rules->table = (NftablesTable){
         .mark = RULES_MARK, .mark_inject = RULES_MARK_INJECT, .ifindex = ifindex, .owner = true};
@@ -133,14 +152,15 @@ Rules *rules_new(const char *ifname, unsigned ifindex, bool ipv6, GError **error
         fault_set(error, FAULT_FAST_PATH, errno, RULES_SYSCTL ": %s", g_strerror(errno));
         return NULL;
     }
-    if (!rules_route(rules, &rules->remains, error)) {
+    if (!rules_route(rules, &left, error)) {
         g_prefix_error(error, "%s: ", ifname);
         return NULL;
     }
-    if (rules->remains) {
+    if (left) {
         /* The 1 is the killed helper's too. What was there before it nobody knows; this is the kernel's default. */
         rules->sysctl_before = '0';
     }
+    rules->company = left || rules_others(rules);
     return g_steal_pointer(&rules);
 }
 
@@ -169,7 +189,8 @@ bool rules_load(Rules *rules, uint16_t port, GError **error)
     const char *what;
     int failed;
 
-    if (!rules_loadable(rules, error) || !rules_route(rules, NULL, error)) {
+    /* The first time it was set up just now. */
+    if (!rules_loadable(rules, error) || (rules->loaded && !rules_route(rules, NULL, error))) {
         return false;
     }
     rules->table.port = port;
@@ -192,9 +213,9 @@ bool rules_loaded(const Rules *rules)
     return rules->loaded;
 }
 
-bool rules_found_remains(const Rules *rules)
+bool rules_found_company(const Rules *rules)
 {
-    return rules->remains;
+    return rules->company;
 }
 
 void rules_free(Rules *rules)

@@ -40,8 +40,8 @@ bool rules_load(Rules *rules, uint16_t port, GError **error);
 /* Can the table be put in place, as far as is known without doing it? @error says what is missing (FAULT_FAST_PATH). */
 bool rules_loadable(const Rules *rules, GError **error);
 
-/* Did a killed helper leave something, for which rules_load() should not wait? */
-bool rules_found_remains(const Rules *rules);
+/* Were there rules in the guest already, of its own or of a killed helper's? Then rules_load() should not wait. */
+bool rules_found_company(const Rules *rules);
 
 /* Has the table been put in place? */
 bool rules_loaded(const Rules *rules);

@@ -9,6 +9,7 @@
 
 #include "datapath/mender.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include <criterion/criterion.h>
@@ -112,7 +113,7 @@ static void begin(void)
 /* The rules were there before, or are now. */
 static void answered(Mender *mender, bool done, bool listener)
 {
-    mender_answered(mender, done, done, listener);
+    mender_answered(mender, done ? 0 : EAGAIN, done, listener);
 }
 
 /* With a listener and its rules, as after start. */
@@ -147,14 +148,14 @@ Test(mender, what_comes_at_start_makes_it_sound_without_a_word)
     cr_assert_eq(said.rules + said.listeners + said.gone + said.destroyed + said.off, 0);
 }
 
-/* ---- rules that come with the first connection ---- */
+/* ---- rules that come later ---- */
 
 /* As after a start with --fast-path auto. */
 static Mender *without_rules(void)
 {
     Mender *mender = mender_new(NULL, &hooks);
 
-    mender_answered(mender, true, false, true);
+    mender_answered(mender, 0, false, true);
     return mender;
 }
 
@@ -169,7 +170,7 @@ Test(mender, rules_are_loaded_when_they_are_needed_and_not_before)
         cr_assert_not(mender_load(mender));
     }
     cr_assert_eq(said.loads, 1);
-    mender_answered(mender, true, true, true);
+    mender_answered(mender, 0, true, true);
     cr_assert(mender_load(mender));
     cr_assert(mender_sound(mender));
     pass_ms(60000);
@@ -182,7 +183,7 @@ Test(mender, rules_that_cannot_be_loaded_are_not_asked_for_again)
     g_autoptr(Mender) mender = without_rules();
 
     (void)mender_load(mender);
-    mender_answered(mender, false, false, true);
+    mender_answered(mender, EOPNOTSUPP, false, true);
     cr_assert_not(mender_sound(mender));
     for (int i = 0; i < 100; i++) {
         cr_assert_not(mender_load(mender));
@@ -197,9 +198,31 @@ Test(mender, rules_just_loaded_can_be_mended_at_once)
     g_autoptr(Mender) mender = without_rules();
 
     (void)mender_load(mender);
-    mender_answered(mender, true, true, true);
+    mender_answered(mender, 0, true, true);
     mender_rules_gone(mender);
     cr_assert_eq(said.rules, 1);
+}
+
+Test(mender, an_answer_to_the_first_request_does_not_undo_a_loss)
+{
+    g_autoptr(Mender) mender = without_rules();
+
+    (void)mender_load(mender);
+    mender_rules_gone(mender);
+    mender_answered(mender, 0, true, true);
+    cr_assert_not(mender_sound(mender));
+    cr_assert_eq(said.rules, 1);
+}
+
+Test(mender, what_there_is_not_after_a_loss_is_the_end_of_it)
+{
+    g_autoptr(Mender) mender = without_rules();
+
+    mender_listener_gone(mender);
+    mender_answered(mender, EOPNOTSUPP, false, false);
+    pass_ms(60000);
+    cr_assert_eq(said.listeners, 1);
+    cr_assert_eq(said.off, 0);
 }
 
 Test(mender, a_listener_lost_before_any_rules_brings_them)
@@ -208,7 +231,7 @@ Test(mender, a_listener_lost_before_any_rules_brings_them)
 
     mender_listener_gone(mender);
     cr_assert_eq(said.listeners, 1);
-    mender_answered(mender, true, true, true);
+    mender_answered(mender, 0, true, true);
     cr_assert(mender_load(mender));
     cr_assert_eq(said.loads, 0);
 }
