@@ -255,12 +255,41 @@ static void check_build(Bytes *bytes)
     }
 }
 
+/* ARP reply or neighbour advertisement. */
+static void check_announcement(Bytes *bytes)
+{
+    sa_family_t family = bytes_u8(bytes) & 1 ? AF_INET6 : AF_INET;
+    NetAddr addr = take_addr(bytes, family);
+    NetAddr to = take_addr(bytes, family);
+    uint8_t macs[2 * FRAME_MAC_LEN];
+    FrameView view;
+    size_t len;
+
+    bytes_copy(bytes, macs, sizeof(macs));
+    len = frame_build_announcement(out, macs, macs + FRAME_MAC_LEN, &addr, &to);
+    FUZZ_CHECK(frame_parse(out, len, &view) == FRAME_OK && view.end == len, "no announcement");
+    check_view(out, len, &view);
+    FUZZ_CHECK(memcmp(out, macs, sizeof(macs)) == 0 && netaddr_equal(&view.src, &addr) &&
+                   netaddr_equal(&view.dst, &to),
+               "another announcement");
+    if (family == AF_INET6) {
+        FUZZ_CHECK(view.hop_limit == 255 && view.icmp_type == 136 &&
+                       frame_checksums_ok(out, &view) &&
+                       memcmp(out + len - FRAME_MAC_LEN, macs + FRAME_MAC_LEN, FRAME_MAC_LEN) == 0,
+                   "another neighbour advertisement");
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     Bytes bytes = {data, data + size};
 
     while (bytes_left(&bytes) > 0) {
-        if (bytes_u8(&bytes) & 1) {
+        uint8_t what = bytes_u8(&bytes);
+
+        if (what == 0x20) {
+            check_announcement(&bytes);
+        } else if (what & 1) {
             check_build(&bytes);
         } else {
             check_parse(&bytes);
