@@ -305,6 +305,9 @@ static size_t make_tcp(Guest *guest, Bytes *bytes, uint8_t *out)
     }
     seq = take_seq(guest, flow, bytes, how);
     len = take_length(bytes, how);
+    /* Behind a FIN, which takes a number, there is no stream: whatever libslirp makes of it harms its sender alone. */
+    flow->mixed |= flow->finished && len > 0;
+    flow->finished |= (tcp[TCP_FLAGS] & FRAME_TCP_FIN) != 0;
     put16(tcp, flow->local_port);
     put16(tcp + 2, flow->remote_port);
     put32(tcp + 4, seq);

@@ -28,6 +28,7 @@
 typedef struct GuestFlow {
     bool used;
     bool mixed;
+    bool finished; /* a FIN was sent */
     NetAddr local;
     NetAddr remote;
     uint16_t local_port;
