@@ -18,9 +18,6 @@
 #include "fakenet.h"
 
 #define PORTS 8
-/* Sockets of 8 UDP queries with 4 servers, 8 connections with one each, and the listener. */
-#define SOCKETS_MAX (PORTS * 4 + 2 * PORTS + 1)
-
 /* What was asked last from one port of the guest's. */
 typedef struct Asked {
     unsigned times;
@@ -297,6 +294,17 @@ static FakeSocket *add_listener(void)
     return listener;
 }
 
+/* Each UDP query may have one with each of 4 servers; 8 connections have one each; and the listener. */
+static unsigned sockets_max(void)
+{
+    unsigned queries = 0;
+
+    for (size_t i = 0; i < PORTS; i++) {
+        queries += fuzz.asked[i].times;
+    }
+    return queries * 4 + 2 * PORTS + 1;
+}
+
 static void step(Bytes *bytes, GMainContext *context, FakeSocket *listener)
 {
     switch (bytes_below(bytes, 8)) {
@@ -319,10 +327,10 @@ static void step(Bytes *bytes, GMainContext *context, FakeSocket *listener)
         check_messages(bytes);
         break;
     case 6:
-        fakenet_run(context, (int64_t)bytes_u8(bytes) * 1000, SOCKETS_MAX);
+        fakenet_run(context, (int64_t)bytes_u8(bytes) * 1000, sockets_max());
         break;
     default:
-        fakenet_run(context, (int64_t)bytes_u8(bytes) * 100 * 1000, SOCKETS_MAX);
+        fakenet_run(context, (int64_t)bytes_u8(bytes) * 100 * 1000, sockets_max());
         break;
     }
 }
@@ -347,7 +355,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     listener->accepts = 0;
     listener->error = 0;
     listener->peer_rst = listener->peer_fin = false;
-    fakenet_run(context, 60 * G_USEC_PER_SEC, SOCKETS_MAX);
+    fakenet_run(context, 60 * G_USEC_PER_SEC, sockets_max());
     FUZZ_CHECK(fakenet_open() == 1, "%u sockets are open after a minute", fakenet_open());
     FUZZ_CHECK(!fakenet_turn(context, (int64_t)3600 * G_USEC_PER_SEC), "something is due");
     dns_free(fuzz.dns);
