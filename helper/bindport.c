@@ -42,7 +42,7 @@ static NetAddr bindport_address(const PortMap *map, sa_family_t family)
     case PORTMAP_HOST_ADDR:
         addr = map->host_addr;
         if (map->ifname[0] != '\0' && addr.family == AF_INET6) {
-            addr.scope_id = if_nametoindex(map->ifname);
+            addr.scope_id = netaddr_ifindex(map->ifname);
         }
         return addr;
     case PORTMAP_HOST_UNSET:

@@ -16,6 +16,10 @@
 #include <inttypes.h>
 #include <net/if.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "fd.h"
 
 #define V4_BITS  32
 #define V6_BITS  128
@@ -126,21 +130,40 @@ bool netaddr_parse(const char *text, NetAddr *ret)
     return true;
 }
 
+/* if_nametoindex(3) and its like ask by a socket of AF_UNIX, which is the end of a process that is locked down (lockdown/calls.c). */
+static bool ask_interface(unsigned long what, struct ifreq *request)
+{
+    FD_AUTO fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    return fd >= 0 && ioctl(fd, what, request) == 0;
+}
+
+unsigned netaddr_ifindex(const char *name)
+{
+    struct ifreq request = {.ifr_ifindex = 0};
+
+    return g_strlcpy(request.ifr_name, name, sizeof(request.ifr_name)) < sizeof(request.ifr_name) &&
+                   ask_interface(SIOCGIFINDEX, &request)
+               ? (unsigned)request.ifr_ifindex
+               : 0;
+}
+
 /* 0 if there is no such interface. A name goes first: the kernel allows one that is all digits. */
 static uint32_t scope_from_text(const char *text)
 {
-    char name[IF_NAMESIZE];
+    struct ifreq request = {.ifr_ifindex = 0};
     guint64 number;
     unsigned index;
 
     if (strlen(text) >= IF_NAMESIZE)
         return 0;
-    index = if_nametoindex(text);
+    index = netaddr_ifindex(text);
     if (index != 0)
         return index;
     if (!g_ascii_string_to_unsigned(text, 10, 1, G_MAXINT32, &number, NULL))
         return 0;
-    return if_indextoname((unsigned)number, name) ? (uint32_t)number : 0;
+    request.ifr_ifindex = (int)number;
+    return ask_interface(SIOCGIFNAME, &request) ? (uint32_t)number : 0;
 }
 
 bool netaddr_parse_scoped(const char *text, NetAddr *ret)

@@ -58,6 +58,9 @@ typedef enum NetAddrError {
 /* Text of an address, without brackets, port or scope. inet_pton(3) rules. False if it is neither family. */
 bool netaddr_parse(const char *text, NetAddr *ret);
 
+/* The number of an interface in this network namespace, 0 if there is none of that name. Allowed when locked down. */
+unsigned netaddr_ifindex(const char *name);
+
 /* As netaddr_parse(), but "fe80::1%eth0" and "fe80::1%2" set scope_id; an unknown interface is false. */
 bool netaddr_parse_scoped(const char *text, NetAddr *ret);
 

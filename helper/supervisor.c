@@ -315,7 +315,8 @@ static void supervisor_ready(Supervisor *sv)
 /* Both children work at it at the same time. */
 static void supervisor_check_ready(Supervisor *sv)
 {
-    if (sv->state == SUPERVISOR_GOING && sv->datapath_ready && sv->fast_path.type != 0) {
+    if (sv->state == SUPERVISOR_GOING && sv->datapath_ready && sv->fast_path.type != 0 &&
+        sv->locked.held[ROLE_INSIDE] != 0 && sv->locked.held[ROLE_DATAPATH] != 0) {
         supervisor_ready(sv);
     }
 }
@@ -540,7 +541,7 @@ static bool supervisor_start(Supervisor *sv, GError **error)
     if (sv->endings == NULL || !supervisor_make_sandbox(sv, error) || !process_harden(error)) {
         return false;
     }
-    process_load_tables();
+    process_prepare_lockdown();
     nofile = process_raise_nofile(); /* ours, not COMMAND's */
     supervisor_check_outbound(sv);
     sv->target = target_open(&sv->settings->guest,

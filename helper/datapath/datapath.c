@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -602,6 +603,8 @@ static bool datapath_lock_down(Datapath *dp, pid_t parent, const Namespaces *out
     if (lock == NULL || !datapath_prepare(dp, error)) {
         return false;
     }
+    /* Without arenas of threads: to give memory of one back glibc opens a file (malloc/arena.c: shrink_heap()). */
+    (void)mallopt(M_ARENA_MAX, 1);
     /* libslirp makes one later, for the times of its router advertisements: GLib remembers that there is no /dev/urandom. */
     g_rand_free(g_rand_new());
     process_renew_bonds(parent);

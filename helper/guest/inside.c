@@ -429,6 +429,7 @@ static int inside_run(Inside *inside)
     fd_clear(&inside->userns);
     if (!inside_prepare(inside, &state, &error) || !inside_lock_down(inside, &state, &error)) {
         inside_say(inside, MESSAGE_FAULT, LOG_LEVEL_ERROR, error);
+        rules_free(inside->rules);
         return 1;
     }
     inside_loop(inside);

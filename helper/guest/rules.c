@@ -65,8 +65,10 @@ static bool rules_claim(Rules *rules, GError **error)
     socklen_t len = offsetof(struct sockaddr_un, sun_path) + 1 + strlen(RULES_CLAIM);
 
     memcpy(name.sun_path + 1, RULES_CLAIM, strlen(RULES_CLAIM));
-    rules->claim = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (rules->claim < 0 || bind(rules->claim, (const struct sockaddr *)&name, len) < 0) {
+    /* A listener: of an attacker's in this process it can reach nobody, which a datagram socket could. */
+    rules->claim = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (rules->claim < 0 || bind(rules->claim, (const struct sockaddr *)&name, len) < 0 ||
+        listen(rules->claim, 0) < 0) {
         fault_set(error, FAULT_FAST_PATH, errno, "%s",
                   errno == EADDRINUSE ? "another helper has the fast path of this network namespace"
                                       : g_strerror(errno));

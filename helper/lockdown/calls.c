@@ -98,7 +98,6 @@ static const FilterRow calls_datapath[] = {
     {CALL(ppoll)}, /* library: poll(3) where there is no such call */
     {CALL(recvfrom)},
     {CALL(recvmsg)},
-    {CALL(sched_getaffinity)}, /* library: malloc(3) counts cores for the arenas of threads */
     {CALL(sched_yield)},
     {CALL(sendmsg)},
     {CALL(sendto)},
@@ -176,6 +175,8 @@ static const FilterRow calls_supervisor[] = {
     {CALL(inotify_add_watch)},
     {CALL(inotify_init1)},
     {CALL(inotify_rm_watch)},
+    IOCTL(SIOCGIFINDEX),
+    IOCTL(SIOCGIFNAME),
     {CALL(listen)},
     {CALL(newfstatat)},
     {CALL(openat), 1, {MASK(2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY)}},
@@ -217,11 +218,12 @@ static const FilterRow calls_common[] = {
     {CALL(close)},
     {CALL(exit)}, /* library: the end of a thread */
     {CALL(exit_group)},
-    {CALL(futex)},     /* library: pthread mutexes, GLib's locks */
-    {CALL(getpid)},    /* library: abort(3) */
-    {CALL(getrandom)}, /* library: hash tables; ids of DNS and of flows */
-    {CALL(gettid)},    /* library: abort(3) */
-    IOCTL(TCGETS),     /* library: GLib looks whether a warning goes to a terminal */
+    {CALL(futex)},        /* library: pthread mutexes, GLib's locks */
+    {CALL(getpid)},       /* library: abort(3) */
+    {CALL(getrandom)},    /* library: hash tables; ids of DNS and of flows */
+    {CALL(gettid)},       /* library: abort(3) */
+    {CALL(gettimeofday)}, /* library: g_get_real_time(3), where the vDSO cannot answer */
+    IOCTL(TCGETS),        /* library: GLib looks whether a warning goes to a terminal */
     {CALL(madvise), 1, {INT(2, MADV_DONTNEED)}},  /* library: malloc(3), the end of a thread */
     {CALL(mmap), 1, {MASK(2, PROT_EXEC, 0)}},     /* library: malloc(3) */
     {CALL(mprotect), 1, {MASK(2, PROT_EXEC, 0)}}, /* library: malloc(3) */
@@ -230,6 +232,7 @@ static const FilterRow calls_common[] = {
     {CALL(read)},            /* library: none; the proof reads what it opened (proof.c) */
     {CALL(restart_syscall)}, /* library: poll(2) goes on after SIGSTOP and SIGCONT */
     {CALL(rt_sigprocmask)},  /* library: abort(3), the end of a thread */
+    {CALL(writev)},          /* library: what libc says of a caught bug */
 };
 
 static const FilterRow calls_sanitizer[] = {

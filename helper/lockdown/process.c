@@ -125,8 +125,7 @@ static bool process_renumber(int *const *keep, size_t count)
         }
         *keep[i] = low;
     }
-    (void)close_range((unsigned)(3 + count), ~0U, 0);
-    return true;
+    return close_range((unsigned)(3 + count), ~0U, 0) == 0;
 }
 
 static bool process_null_stdio(void)
@@ -173,19 +172,6 @@ bool process_harden(GError **error)
     return true;
 }
 
-void process_load_tables(void)
-{
-    g_autofree char *kept = g_strdup(g_getenv("CHARSET"));
-
-    (void)g_setenv("CHARSET", "UTF-8", TRUE);
-    (void)g_get_charset(NULL);
-    if (kept != NULL) {
-        (void)g_setenv("CHARSET", kept, TRUE);
-    } else {
-        g_unsetenv("CHARSET");
-    }
-}
-
 /* GLogWriterFunc. GLib's own opens the time zone and looks for a terminal and the journal; a child shall open nothing. What is
  * fatal still aborts. */
 static GLogWriterOutput process_write_log(GLogLevelFlags level, const GLogField *fields,
@@ -202,10 +188,35 @@ static GLogWriterOutput process_write_log(GLogLevelFlags level, const GLogField 
     return G_LOG_WRITER_HANDLED;
 }
 
+/* Once: children inherit it. */
+static void process_set_log_writer(void)
+{
+    static bool done;
+
+    if (!done) {
+        g_log_set_writer_func(process_write_log, NULL, NULL);
+        done = true;
+    }
+}
+
+void process_prepare_lockdown(void)
+{
+    g_autofree char *kept = g_strdup(g_getenv("CHARSET"));
+
+    process_set_log_writer();
+    (void)g_setenv("CHARSET", "UTF-8", TRUE);
+    (void)g_get_charset(NULL);
+    if (kept != NULL) {
+        (void)g_setenv("CHARSET", kept, TRUE);
+    } else {
+        g_unsetenv("CHARSET");
+    }
+}
+
 bool process_become_child(pid_t parent, int *const *keep, size_t count, GError **error)
 {
     process_reset_signals();
-    g_log_set_writer_func(process_write_log, NULL, NULL);
+    process_set_log_writer();
 #ifndef SALLYPORT_SANITIZED
     /* A sanitizer reports on stderr; everything else has no business there. */
     if (!process_null_stdio()) {
@@ -216,7 +227,7 @@ bool process_become_child(pid_t parent, int *const *keep, size_t count, GError *
     (void)process_null_stdio;
 #endif
     if (!process_renumber(keep, count)) {
-        fault_set(error, FAULT_LOCKDOWN, errno, "dup3: %s", g_strerror(errno));
+        fault_set(error, FAULT_LOCKDOWN, errno, "inherited files: %s", g_strerror(errno));
         return false;
     }
     process_renew_bonds(parent);

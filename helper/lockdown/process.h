@@ -25,9 +25,10 @@ void process_close_others(const int *keep, size_t count);
 /* RLIMIT_NOFILE to its hard limit (setrlimit(2)). Returns the limit now in force. */
 size_t process_raise_nofile(void);
 
-/* g_strerror(3) converts from the locale, and its first use reads files (charset.alias, iconv's tables), which a locked down process
+/* Before anything of GLib's that a locked down process cannot do: its log writer looks for a terminal, the journal, the time zone; and
+ * g_strerror(3) converts from the locale, and its first use reads files (charset.alias, iconv's tables), which a locked down process
  * cannot. We never call setlocale(3), so messages are ASCII; told that this is UTF-8, GLib converts nothing. The children inherit it. */
-void process_load_tables(void);
+void process_prepare_lockdown(void);
 
 /**
  * process_become_child() - first stage of a forked role

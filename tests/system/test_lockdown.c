@@ -12,6 +12,7 @@
 #include <glib.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
@@ -370,4 +371,37 @@ LAB_TEST(lockdown, the_ready_record_tells_of_insecure_no_lockdown)
 
     LAB_CHECK(strstr(locked, "\"insecure\":true") != NULL && strstr(locked, "seccomp") == NULL,
               "%s", locked);
+}
+
+/* ---- what is rarely called, and must not be the end ---- */
+
+/* glibc looks a scope up by a socket of AF_UNIX. */
+LAB_TEST(lockdown, name_servers_with_a_scope_are_read_at_start_and_later)
+{
+    const char *path = lab_path(lab, "resolv.conf");
+    g_autofree char *option = g_strdup_printf("--resolv-conf=%s ", path);
+    LabRaw *raw;
+
+    lab_write_file(path,
+                   "nameserver ::1%lo\nnameserver fe80::1%1\nnameserver fe80::1%nosuchlink\n");
+    raw = started(lab, NULL, option);
+    lab_replace_file(path, "nameserver fe80::2%lo\n");
+    (void)poll(NULL, 0, 200);
+    LAB_ASSERT_CALL(kill(lab_raw_pid(raw), SIGTERM));
+    lab_raw_expect_end(raw, 0, SALLYPORT_REASON_SIGNAL);
+}
+
+/* GLib's own log writer looks for a terminal, the journal and the time zone. */
+LAB_TEST(lockdown, a_warning_of_glibs_is_written_and_is_not_the_end)
+{
+    const char *path = lab_path(lab, "resolv.conf");
+    g_autofree char *option = g_strdup_printf("--resolv-conf=%s ", path);
+    LabRaw *raw;
+
+    lab_write_file(path, "nameserver 192.0.2.1\n");
+    refuse(SYS_inotify_add_watch, 0, ENOSPC);
+    raw = started(lab, NULL, option);
+    LAB_CHECK(strstr(lab_raw_err(raw), "No space left") != NULL, "%s", lab_raw_err(raw));
+    LAB_ASSERT_CALL(kill(lab_raw_pid(raw), SIGTERM));
+    LAB_ASSERT_EQ(lab_raw_wait(raw, LAB_MS(2000)), 0);
 }
