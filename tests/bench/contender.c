@@ -35,8 +35,8 @@ Contender contenders[CONTENDERS] = {
     [CONTENDER_PASTA] = {"pasta", "pasta", true, true, true, .report = -1},
     [CONTENDER_SPLICE] = {"splice", NULL, true, false, false, .report = -1},
     [CONTENDER_DIRECT] = {"direct", NULL, false, false, true, .report = -1},
-    [CONTENDER_INSECURE] = {"sallyport-insecure", NULL, true, true, true, .report = -1},
-    [CONTENDER_AGAIN] = {"sallyport-again", NULL, true, true, true, .report = -1},
+    [CONTENDER_INSECURE] = {"insecure", NULL, true, true, true, .report = -1},
+    [CONTENDER_AGAIN] = {"again", NULL, true, true, true, .report = -1},
 };
 
 static char traffic_path[4096], splice_path[4096], directory_path[2048];

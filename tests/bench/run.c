@@ -51,7 +51,7 @@ static const char usage[] =
     "  --held N        idle connections to hold; 3000\n"
     "  --idle S        seconds in which wake-ups are counted; 10\n"
     "  --only WORDS    of sallyport,sallyport-off,slirp4netns,pasta,splice,direct,\n"
-    "                  and what runs only when named: sallyport-insecure,sallyport-again\n"
+    "                  and what runs only when named: insecure,again\n"
     "  --cells WORDS   of stream,request,connect,held,datagram,start,idle\n"
     "  --json FILE     write the figures, those of each round too\n"
     "  --chart FILE    write a chart (SVG, by gnuplot)";
