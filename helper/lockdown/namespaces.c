@@ -127,6 +127,8 @@ bool namespaces_root_is_empty(GError **error)
 {
     DIR *root = opendir("/");
     struct statvfs fs;
+    struct stat own;
+    struct stat above;
     unsigned entries = 0;
     bool read_only;
 
@@ -137,6 +139,12 @@ bool namespaces_root_is_empty(GError **error)
         entries++;
     }
     read_only = fstatvfs(dirfd(root), &fs) == 0 && (fs.f_flag & ST_RDONLY) != 0;
+    /* What is mounted over the root does not show in it, but is where ".." leads (fs/namei.c: handle_dots()). */
+    if (fstat(dirfd(root), &own) < 0 || stat("/..", &above) < 0 || own.st_dev != above.st_dev) {
+        (void)closedir(root);
+        fault_set(error, FAULT_LOCKDOWN, 0, "empty root: the old one is still there");
+        return false;
+    }
     (void)closedir(root);
     if (entries != 2 || !read_only) { /* itself and its parent */
         fault_set(error, FAULT_LOCKDOWN, 0, "empty root: it %s",

@@ -352,6 +352,46 @@ LAB_TEST(lockdown, no_capset_no_start)
     refused(lab, "EPERM", "capabilities: ");
 }
 
+/* ---- stages that do nothing, and say that they did ---- */
+
+static void seen_through(Lab *lab, long call, const char *words)
+{
+    LabRaw *raw;
+    unsigned told = 0;
+
+    refuse(call, 0, 0); /* SECCOMP_RET_ERRNO with 0: not made, and no error */
+    raw = lab_raw_line(lab, NULL, "%d", (int)lab_pid(lab, LAB_GUEST));
+    LAB_ASSERT_EQ(lab_raw_wait(raw, LAB_MS(3000)), 1);
+    LAB_ASSERT_EQ(lab_raw_count(raw, SALLYPORT_EVENT_READY, NULL), 0);
+    for (unsigned i = 0; lab_raw_record(raw, i) != NULL; i++) {
+        g_autofree char *message = lab_record_value(lab_raw_record(raw, i), "message");
+
+        if (lab_record_has(lab_raw_record(raw, i), "code", SALLYPORT_CODE_LOCKDOWN))
+            told += strstr(message, words) != NULL;
+    }
+    LAB_CHECK(told > 0, "nobody said '%s'", words);
+}
+
+LAB_TEST(lockdown, capabilities_that_were_not_dropped_are_seen)
+{
+    seen_through(lab, SYS_capset, "proof: Cap");
+}
+
+LAB_TEST(lockdown, a_filter_that_was_not_loaded_is_seen)
+{
+    seen_through(lab, SYS_seccomp, "proof: Seccomp");
+}
+
+LAB_TEST(lockdown, an_old_root_that_was_not_taken_off_is_seen)
+{
+    seen_through(lab, SYS_umount2, "empty root: the old one");
+}
+
+LAB_TEST(lockdown, a_root_that_was_not_changed_is_seen)
+{
+    seen_through(lab, SYS_pivot_root, "empty root: it ");
+}
+
 LAB_TEST(lockdown, a_kernel_without_landlock_is_told_and_is_no_error)
 {
     LabRaw *raw;
