@@ -188,12 +188,13 @@ int message_recv(int sock, Message *ret, int ret_fds[MESSAGE_FDS_MAX], size_t *r
     bool lost;
 
     *ret_fd_count = 0;
+    /* ECONNRESET: the other end died with messages of ours unread. It is said once, before what it had sent (net/unix/af_unix.c:
+     * unix_release_sock()): that comes next, then the end. */
     do {
         size = recvmsg(sock, &header, MSG_CMSG_CLOEXEC);
-    } while (size < 0 && errno == EINTR);
+    } while (size < 0 && (errno == EINTR || errno == ECONNRESET));
     if (size < 0) {
-        /* The other end died with messages of ours unread: to us that is its end. */
-        return errno == ECONNRESET ? 0 : -errno;
+        return -errno;
     }
     count = message_take_fds(&header, ret_fds);
     if (size == 0) {

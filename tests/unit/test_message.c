@@ -162,6 +162,23 @@ Test(message, pair_is_of_sockets_that_keep_boundaries_and_do_not_block_or_leak)
     pair_end(&pair);
 }
 
+/* Else the last word of a process that ends is lost if it had not read everything. */
+Test(message, what_was_said_before_an_end_arrives_though_something_was_unread)
+{
+    MessagePlain unread = {.type = MESSAGE_GO};
+    MessagePlain word = {.type = MESSAGE_DATAPATH_READY};
+    Pair pair;
+
+    pair_begin(&pair);
+    cr_assert_eq(message_send(pair.theirs, &unread, NULL, 0), 0);
+    cr_assert_eq(message_send(pair.ours, &word, NULL, 0), 0);
+    (void)close(pair.ours);
+    cr_expect_eq(pair_receive(&pair), 1);
+    cr_expect_eq(pair.got.type, MESSAGE_DATAPATH_READY);
+    cr_expect_eq(pair_receive(&pair), 0);
+    (void)close(pair.theirs);
+}
+
 Test(message, shapes_of_these_tests_are_all_there_are)
 {
     cr_assert_eq(G_N_ELEMENTS(shapes), MESSAGE_TYPE_COUNT - 1);
