@@ -3,7 +3,7 @@
  * rtnl.c - rtnetlink requests: links, addresses, routes
  *
  * Does:     builds one request, sends it, waits for its acknowledgement.
- * Runs in:  inside, in the guest's network namespace, before ready. Blocks as long as the kernel takes.
+ * Runs in:  inside, in the guest's network namespace, before ready and to mend the routing. Blocks as long as the kernel takes.
  * Trusts:   the kernel's answers.
  */
 #include "config.h"

@@ -188,22 +188,11 @@ static GLogWriterOutput process_write_log(GLogLevelFlags level, const GLogField 
     return G_LOG_WRITER_HANDLED;
 }
 
-/* Once: children inherit it. */
-static void process_set_log_writer(void)
-{
-    static bool done;
-
-    if (!done) {
-        g_log_set_writer_func(process_write_log, NULL, NULL);
-        done = true;
-    }
-}
-
 void process_prepare_lockdown(void)
 {
     g_autofree char *kept = g_strdup(g_getenv("CHARSET"));
 
-    process_set_log_writer();
+    g_log_set_writer_func(process_write_log, NULL, NULL);
     (void)g_setenv("CHARSET", "UTF-8", TRUE);
     (void)g_get_charset(NULL);
     if (kept != NULL) {
@@ -216,7 +205,6 @@ void process_prepare_lockdown(void)
 bool process_become_child(pid_t parent, int *const *keep, size_t count, GError **error)
 {
     process_reset_signals();
-    process_set_log_writer();
 #ifndef SALLYPORT_SANITIZED
     /* A sanitizer reports on stderr; everything else has no business there. */
     if (!process_null_stdio()) {
@@ -232,11 +220,6 @@ bool process_become_child(pid_t parent, int *const *keep, size_t count, GError *
     }
     process_renew_bonds(parent);
     return process_harden(error);
-}
-
-bool process_drop_capabilities(GError **error)
-{
-    return process_keep_capabilities(NULL, 0, error);
 }
 
 bool process_keep_capabilities(const cap_value_t *kept, int count, GError **error)

@@ -48,10 +48,8 @@ bool process_become_child(pid_t parent, int *const *keep, size_t count, GError *
  * connection. */
 void process_renew_bonds(pid_t parent);
 
-/* Empties effective, permitted, inheritable and ambient sets, and the bounding set where CAP_SETPCAP is held (where
- * it is not, no_new_privs makes it moot). */
-bool process_drop_capabilities(GError **error);
-/* The same, but @count capabilities stay permitted and effective; they cannot pass an execve(2). */
+/* Empties effective, permitted, inheritable and ambient sets, and the bounding set where CAP_SETPCAP is held (where it is not,
+ * no_new_privs makes it moot), but for @count capabilities, which stay permitted and effective; they cannot pass an execve(2). */
 bool process_keep_capabilities(const cap_value_t *kept, int count, GError **error);
 
 /* PR_SET_DUMPABLE 0 and no_new_privs for the calling process. */

@@ -249,7 +249,7 @@ static void raw_become(Lab *lab, const LabRawSetup *setup, int in, int pipes[PIP
         dup2(pipes[PIPE_REPORT], REPORT_FD);
     for (size_t i = 0; i < setup->fd_count; i++)
         dup2(fds[i], LAB_RAW_FD + (int)i);
-    (void)close_range(HIGH_FD, ~0U, 0);
+    (void)close_range(HIGH_FD, setup->leaks ? LAB_RAW_LEAK_FD - 1 : ~0U, 0);
     if (chdir(lab_directory(lab)) < 0)
         _exit(99);
     setenv("TMPDIR", lab_directory(lab), 1);

@@ -14,11 +14,13 @@
 /* Inherited fds of the setup come as LAB_RAW_FD, LAB_RAW_FD + 1, ... */
 #define LAB_RAW_FD      10
 #define LAB_RAW_FDS_MAX 4
+#define LAB_RAW_LEAK_FD 400
 
 typedef struct LabRaw LabRaw;
 
 typedef struct LabRawSetup {
     bool no_report;     /* without --report-fd, so that records are lines on standard error */
+    bool leaks;         /* fds from LAB_RAW_LEAK_FD on are inherited */
     bool behind_parent; /* a process between is its parent: lab_raw_parent_end() */
     const char *input;  /* its standard input; NULL: empty */
     int fds[LAB_RAW_FDS_MAX];

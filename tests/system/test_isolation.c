@@ -30,19 +30,6 @@ typedef struct Seen {
     GString *table;
 } Seen;
 
-/* What the lab's root sees; to be freed. */
-static char *says(Lab *lab, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static char *says(Lab *lab, const char *format, ...)
-{
-    g_autofree char *command = NULL;
-    va_list args;
-
-    va_start(args, format);
-    command = g_strdup_vprintf(format, args);
-    va_end(args);
-    return lab_says(lab, LAB_HOST, "%s", command);
-}
-
 static void row(Seen *seen, const char *what, char *const cells[PROCESSES])
 {
     g_string_append_printf(seen->table, "| %s |", what);
@@ -122,7 +109,7 @@ static void flag_row(Seen *seen, const char *what, const char *name, const char 
 
 static char *inode_of(Seen *seen, pid_t pid, const char *kind)
 {
-    return says(seen->lab, "readlink /proc/%d/ns/%s", (int)pid, kind);
+    return lab_says(seen->lab, LAB_HOST, "readlink /proc/%d/ns/%s", (int)pid, kind);
 }
 
 static void namespace_rows(Seen *seen)
@@ -153,10 +140,12 @@ static void root_row(Seen *seen)
     char *cells[PROCESSES];
 
     for (int i = 0; i < PROCESSES; i++) {
-        g_autofree char *entries = says(seen->lab, "ls -A /proc/%d/root/", (int)seen->pids[i]);
+        g_autofree char *entries =
+            lab_says(seen->lab, LAB_HOST, "ls -A /proc/%d/root/", (int)seen->pids[i]);
         g_autofree char *options =
-            says(seen->lab, "awk '$2 == \"/\" { last = $4 } END { print last }' /proc/%d/mounts",
-                 (int)seen->pids[i]);
+            lab_says(seen->lab, LAB_HOST,
+                     "awk '$2 == \"/\" { last = $4 } END { print last }' /proc/%d/mounts",
+                     (int)seen->pids[i]);
 
         cells[i] = g_strdup_printf(
             "%s%s", entries[0] == '\0' ? "empty" : "the user's",
@@ -190,13 +179,13 @@ static void landlock_row(Seen *seen, const char *ready)
 /* "2 socket, eventpoll": kinds in the order of their names. Of eventpoll and eventfd there are more with more cores. */
 static char *files_of(Seen *seen, pid_t pid)
 {
-    return says(seen->lab,
-                "for fd in /proc/%d/fd/*; do readlink $fd; done | "
-                "sed 's/^\\(socket\\|pipe\\):.*/\\1/; s/anon_inode:\\[*\\([a-z]*\\).*/\\1/; "
-                "s,^/null$,/dev/null,' | sort | uniq -c | "
-                "awk '{ count = $2 ~ /^event/ ? \"\" : $1 \" \"; "
-                "printf \"%%s%%s%%s\", sep, count, $2; sep = \", \" }'",
-                (int)pid);
+    return lab_says(seen->lab, LAB_HOST,
+                    "for fd in /proc/%d/fd/*; do readlink $fd; done | "
+                    "sed 's/^\\(socket\\|pipe\\):.*/\\1/; s/anon_inode:\\[*\\([a-z]*\\).*/\\1/; "
+                    "s,^/null$,/dev/null,' | sort | uniq -c | "
+                    "awk '{ count = $2 ~ /^event/ ? \"\" : $1 \" \"; "
+                    "printf \"%%s%%s%%s\", sep, count, $2; sep = \", \" }'",
+                    (int)pid);
 }
 
 static void file_row(Seen *seen)
@@ -211,7 +200,8 @@ static void file_row(Seen *seen)
 /* Of the supervisor's children the datapath stands in its network namespace, inside elsewhere, and a COMMAND is no helper. */
 static void find(Seen *seen, pid_t supervisor, pid_t guest)
 {
-    g_autofree char *text = says(seen->lab, "cat /proc/%d/task/*/children", (int)supervisor);
+    g_autofree char *text =
+        lab_says(seen->lab, LAB_HOST, "cat /proc/%d/task/*/children", (int)supervisor);
     g_auto(GStrv) children = g_strsplit(text, " ", -1);
     g_autofree char *host = inode_of(seen, supervisor, "net");
 
@@ -219,7 +209,7 @@ static void find(Seen *seen, pid_t supervisor, pid_t guest)
     seen->guest = guest;
     for (size_t i = 0; children[i] != NULL; i++) {
         pid_t pid = (pid_t)strtol(children[i], NULL, 10);
-        g_autofree char *name = says(seen->lab, "cat /proc/%d/comm", (int)pid);
+        g_autofree char *name = lab_says(seen->lab, LAB_HOST, "cat /proc/%d/comm", (int)pid);
         g_autofree char *net = inode_of(seen, pid, "net");
 
         if (strcmp(name, "sallyport") != 0)
@@ -241,7 +231,8 @@ static const char *look(Seen *seen, const char *words, pid_t guest)
     find(seen, lab_raw_pid(raw), guest);
     seen->table = g_string_new("| | datapath | inside | supervisor |\n|---|---|---|---|\n");
     for (int i = 0; i < PROCESSES; i++)
-        seen->status[i] = says(seen->lab, "cat /proc/%d/task/*/status", (int)seen->pids[i]);
+        seen->status[i] =
+            lab_says(seen->lab, LAB_HOST, "cat /proc/%d/task/*/status", (int)seen->pids[i]);
     capability_row(seen, "effective and permitted capabilities", "CapEff:", "CapPrm:");
     capability_row(seen, "inheritable and ambient capabilities", "CapInh:", "CapAmb:");
     capability_row(seen, "bounding set", "CapBnd:", NULL);
