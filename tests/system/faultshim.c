@@ -171,13 +171,15 @@ size_t fault_at_most(int fd, size_t size)
 }
 
 /* ECONNABORTED and EPIPE are what a stream says that has ended, of which epoll tells too: so it ends, by a RST. This system call is
- * our own, but one that the helper makes as well. */
+ * our own, and no filter but that of the supervisor refuses it, which has no stream, but a netlink socket. */
 int fault_ended(int fd, int failed)
 {
     static __typeof__(&connect) next;
     const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+    Kind kind = fault_kind_of(fd);
 
-    if ((failed == ECONNABORTED || failed == EPIPE) && fault_kind_of(fd) != KIND_DATAGRAM) {
+    if ((failed == ECONNABORTED || failed == EPIPE) && kind != KIND_DATAGRAM &&
+        kind != KIND_NETLINK) {
         if (next == NULL) {
             void *found = dlsym(RTLD_NEXT, "connect");
             memcpy(&next, &found, sizeof(next));
