@@ -121,13 +121,13 @@ static bool lockdown_capabilities(Lockdown *lock, uint64_t caps, GError **error)
 /* Before the filter: what cannot change after it, and the fds for what does. */
 static bool lockdown_look(Lockdown *lock, GError **error)
 {
-    static const unsigned sockets[ROLES] = {
-        [ROLE_SUPERVISOR] = PROOF_ANY_FDS, /* the user's, and listeners */
-        [ROLE_INSIDE] = 5,                 /* supervisor, datapath, nf_tables, rtnetlink, claim */
-        [ROLE_DATAPATH] = 2,               /* supervisor, inside; more come by messages */
+    static const ProofFds most[ROLES] = {
+        [ROLE_SUPERVISOR] = {PROOF_ANY_FDS, 0}, /* the user's, and listeners */
+        [ROLE_INSIDE] = {5, 1},   /* supervisor, datapath, nf_tables, rtnetlink, claim; rules.c */
+        [ROLE_DATAPATH] = {2, 0}, /* supervisor, inside; more come by messages */
     };
 
-    return proof_check_process(lock->proof, sockets[lock->role], error) &&
+    return proof_check_process(lock->proof, most[lock->role], error) &&
            proof_open_tasks(lock->proof, error);
 }
 

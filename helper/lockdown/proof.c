@@ -123,32 +123,66 @@ static DIR *proof_list(int dir)
     return list;
 }
 
-static bool proof_check_fd(const Proof *proof, int fd, unsigned *sockets)
+/* What an fd is, by the name /proc gives it. Anonymous ones: what waits and wakes, and nothing that leads anywhere (a pidfd, io_uring,
+ * a mount, a BPF map). */
+static bool proof_may_be(int dir, const char *name, ProofFds *left)
+{
+    static const char *const kinds[] = {"anon_inode:[eventpoll]", "anon_inode:[eventfd]"};
+    char text[64];
+    ssize_t len = readlinkat(dir, name, text, sizeof(text) - 1);
+
+    if (len <= 0) {
+        return false;
+    }
+    text[len] = '\0';
+    for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        if (strcmp(text, kinds[i]) == 0) {
+            return true;
+        }
+    }
+    return g_str_has_prefix(text, "/proc/sys/") && left->sysctls-- > 0;
+}
+
+/* The two directories, one of them open once more for the listing. */
+static bool proof_is_own(const Proof *proof, const struct stat *st)
+{
+    const int dirs[] = {proof->task_dir, proof->fd_dir};
+    struct stat own;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(dirs); i++) {
+        if (fstat(dirs[i], &own) == 0 && st->st_dev == own.st_dev && st->st_ino == own.st_ino) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool proof_check_fd(const Proof *proof, const char *name, ProofFds *left)
 {
     struct stat st;
-    struct stat own;
+    int fd = atoi(name);
 
     if (fd <= 2 || fstat(fd, &st) < 0) {
         return true; /* 0, 1 and 2 are /dev/null or the user's; what is closed again was the listing's */
     }
     if (S_ISSOCK(st.st_mode)) {
-        return (*sockets)-- > 0;
+        return left->sockets-- > 0;
     }
-    return (st.st_mode & S_IFMT) == 0 || /* an anonymous inode */
-           (fstat(proof->task_dir, &own) == 0 && st.st_dev == own.st_dev);
+    return proof_is_own(proof, &st) || proof_may_be(proof->fd_dir, name, left);
 }
 
-bool proof_check_process(const Proof *proof, unsigned sockets, GError **error)
+bool proof_check_process(const Proof *proof, ProofFds most, GError **error)
 {
     DIR *list = proof_list(proof->fd_dir);
     struct dirent *entry;
+    bool looks = most.sockets != PROOF_ANY_FDS;
     bool right = true;
 
     if (list == NULL) {
         return proof_fault("/proc/self/fd", errno, error);
     }
-    while (sockets != PROOF_ANY_FDS && right && (entry = readdir(list)) != NULL) {
-        right = entry->d_name[0] == '.' || proof_check_fd(proof, atoi(entry->d_name), &sockets);
+    while (looks && right && (entry = readdir(list)) != NULL) {
+        right = entry->d_name[0] == '.' || proof_check_fd(proof, entry->d_name, &most);
     }
     (void)closedir(list);
     if (!right) {

@@ -27,9 +27,15 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Proof, proof_free)
 
 #define PROOF_ANY_FDS UINT32_MAX
 
-/* Dumpability is off, and each fd above 2 is a socket, an anonymous one (epoll, eventfd, inotify), or this object's.
- * @sockets: at most so many; PROOF_ANY_FDS: fds are not looked at. False with @error set. Before the filter. */
-bool proof_check_process(const Proof *proof, unsigned sockets, GError **error);
+/* How many fds above 2 there may be, at most; besides those that wait and wake (epoll, eventfd), and this object's.
+ * @sockets: PROOF_ANY_FDS: fds are not looked at; @sysctls: files of /proc/sys */
+typedef struct ProofFds {
+    unsigned sockets;
+    unsigned sysctls;
+} ProofFds;
+
+/* Dumpability is off, and no fd is open that is not planned. False with @error set. Before the filter. */
+bool proof_check_process(const Proof *proof, ProofFds most, GError **error);
 
 #define PROOF_DIRECTORIES 2
 

@@ -8,6 +8,7 @@
 
 #include "lockdown/landlock.h"
 #include "lockdown/namespaces.h"
+#include "lockdown/proof.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,9 +16,12 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -160,4 +164,56 @@ Test(cage, namespaces_alone_show_nothing_of_the_host)
                                                              : 0);
     }
     cr_expect_eq(status_of(pid), 0);
+}
+
+/* Each of these leads somewhere, and none is a socket. */
+static int leak(int which)
+{
+    switch (which) {
+    case 0:
+        return (int)syscall(SYS_pidfd_open, getppid(), 0);
+    case 1:
+        return open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    case 2:
+        return open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    case 3:
+        return open("/", O_PATH | O_CLOEXEC);
+    default:
+        return timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+    }
+}
+
+static int proof_with_leaks(void)
+{
+    g_autoptr(Proof) proof = NULL;
+
+    (void)syscall(SYS_close_range, 3U, ~0U, 0U);
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    proof = proof_new(NULL);
+    if (proof == NULL || epoll_create1(EPOLL_CLOEXEC) < 0 ||
+        socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0) < 0) {
+        return 98;
+    }
+    if (!proof_check_process(proof, (ProofFds){1, 0}, NULL)) {
+        return 97;
+    }
+    for (int i = 0; i < 5; i++) {
+        int fd = leak(i);
+
+        if (fd < 0 || proof_check_process(proof, (ProofFds){1, 0}, NULL)) {
+            return 1 + i;
+        }
+        (void)close(fd);
+    }
+    return proof_check_process(proof, (ProofFds){0, 0}, NULL) ? 6 : 0;
+}
+
+Test(cage, the_proof_sees_each_fd_that_is_not_planned)
+{
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        _exit(proof_with_leaks());
+    }
+    cr_assert_eq(status_of(pid), 0);
 }
