@@ -207,15 +207,20 @@ static void slirp4netns_mac(Options *options, GPtrArray *faults)
     }
 }
 
-static void slirp4netns_api_socket(const Options *options, GPtrArray *faults)
+static void slirp4netns_api_socket(Options *options, GPtrArray *faults)
 {
     const char *path = options_value(options, OPTION_API_SOCKET);
+    bool empty = path != NULL && path[0] == '\0';
 
-    if (path != NULL && path[0] == '\0') {
+    if (path == NULL || (!empty && strlen(path) < sizeof(((struct sockaddr_un *)NULL)->sun_path))) {
+        return;
+    }
+    if (empty) {
         slirp4netns_fault(faults, EINVAL, "the path of the API socket is empty");
-    } else if (path != NULL && strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
+    } else {
         slirp4netns_fault(faults, ENAMETOOLONG, "the path of the API socket is too long: %s", path);
     }
+    slirp4netns_set(options, OPTION_API_SOCKET, NULL);
 }
 
 /* ---- outbound addresses ---- */

@@ -361,9 +361,7 @@ static void nat_fill_config(Nat *nat, SlirpConfig *config, const Settings *setti
     config->if_mtu = mtu;
     config->if_mru = mtu;
     config->disable_dhcp = !guest->autoconf;
-    /* A lease names the server only if it is on. Nothing comes to libslirp that is for it: the gate sends UDP to dns.c, redirects
-     * TCP, and refuses the rest. */
-    config->disable_dns = !guest->autoconf || !settings->dns;
+    config->disable_dns = true;
     if (settings->outbound4.family == AF_INET) {
         struct sockaddr_storage sa;
 
