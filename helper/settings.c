@@ -458,6 +458,13 @@ Settings *settings_new(const Options *options, GPtrArray *faults)
     settings->ready_fd = settings_fd(options, OPTION_READY_FD, true, faults);
     settings->exit_fd = settings_fd(options, OPTION_EXIT_FD, false, faults);
     settings_check_fds(settings, faults);
+    settings->personality = options->personality;
+    settings->guest.autoconf = options->personality == PERSONALITY_SLIRP4NETNS;
+    settings->api_socket = g_strdup(options_value(options, OPTION_API_SOCKET));
+    if (settings->api_socket != NULL) {
+        g_ptr_array_add(faults,
+                        fault_new(FAULT_NOT_SUPPORTED, 0, "--api-socket is not supported yet"));
+    }
     settings->insecure = options_flag(options, OPTION_INSECURE_NO_LOCKDOWN);
     settings->outlive_parent = options_flag(options, OPTION_OUTLIVE_PARENT);
     settings_words(settings, options, faults);
@@ -482,6 +489,7 @@ void settings_free(Settings *settings)
     g_strfreev(settings->guest.command);
     g_array_unref(settings->dns_upstream);
     g_free(settings->resolv_conf);
+    g_free(settings->api_socket);
     g_ptr_array_unref(settings->publish);
     g_free(settings);
 }
