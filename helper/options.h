@@ -32,6 +32,9 @@ typedef enum OptionId {
     OPTION_MAX_FLOWS,
     OPTION_MAX_PENDING,
     OPTION_LOG_LEVEL,
+    OPTION_CONTROL,
+    OPTION_CONTROL_FD,
+    OPTION_OBSERVE_FD,
     /* slirp4netns's own. */
     OPTION_API_SOCKET,
     OPTION_NETNS_TYPE,

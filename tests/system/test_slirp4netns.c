@@ -98,11 +98,8 @@ LAB_TEST(slirp4netns, refusals_are_status_1_with_the_words_of_old)
 
 LAB_TEST(slirp4netns, what_is_not_built_yet_is_refused)
 {
-    g_autofree char *socket = g_strdup_printf("-a s %d tap0", (int)lab_pid(lab, LAB_GUEST));
-
     refused(lab, "--netns-type=tapfd 3", "--netns-type=tapfd is not supported yet", false);
     refused(lab, "--target-type=bess /tmp/bess", "--target-type=bess is not supported yet", false);
-    refused(lab, socket, "--api-socket is not supported yet", false);
 }
 
 /* ---- the start ---- */

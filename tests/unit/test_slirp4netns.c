@@ -407,7 +407,6 @@ Test(slirp4netns, what_is_not_built_yet_says_so)
     static const Wrong rows[] = {
         {"--netns-type=tapfd 3", "--netns-type=tapfd is not supported yet", 0, false},
         {"--target-type=bess /tmp/x", "--target-type=bess is not supported yet", 0, false},
-        {"--api-socket /tmp/x 1 tap0", "--api-socket is not supported yet", 0, false},
     };
     static const char *const conflicts[][2] = {
         {"--target-type=bess -c /x", "--configure conflicts with --target-type=bess"},
