@@ -71,11 +71,27 @@ static inline LabRaw *slirp(Lab *lab, const char *format, ...)
     return raw;
 }
 
-/* The usual one: "-c", more words, GUEST by PID. */
+/* Until a command of a shell in GUEST succeeds. */
+static inline void slirp_until(Lab *lab, const char *command)
+{
+    int64_t end = lab_now() + LAB_MS(10000);
+
+    while (lab_exec(lab, LAB_GUEST, NULL, "sh", "-c", command, NULL) != 0) {
+        LAB_CHECK(lab_now() < end, "'%s' does not come true", command);
+        (void)poll(NULL, 0, 20);
+    }
+}
+
+/* These words, and GUEST by PID. Rules that are still to come when it is ready are waited for: a connection given to libslirp because
+ * they come late shows the server one that is closed, and then itself. */
 static inline LabRaw *slirp_guest(Lab *lab, const char *words)
 {
-    return slirp(lab, "%s%s%d " SLIRP_TAP, words, words[0] != '\0' ? " " : "",
-                 (int)lab_pid(lab, LAB_GUEST));
+    LabRaw *raw = slirp(lab, "%s%s%d " SLIRP_TAP, words, words[0] != '\0' ? " " : "",
+                        (int)lab_pid(lab, LAB_GUEST));
+
+    if (strstr(words, "-c") == words)
+        slirp_until(lab, "nft list tables | grep -q sallyport");
+    return raw;
 }
 
 /* A command of a shell in GUEST says that; or does not. */
@@ -91,17 +107,6 @@ static inline void slirp_shows_not(Lab *lab, const char *command, const char *un
     g_autofree char *out = lab_says(lab, LAB_GUEST, "%s", command);
 
     LAB_CHECK(strstr(out, unwanted) == NULL, "%s: '%s' in:\n%s", command, unwanted, out);
-}
-
-/* Until a command of a shell in GUEST succeeds. */
-static inline void slirp_until(Lab *lab, const char *command)
-{
-    int64_t end = lab_now() + LAB_MS(10000);
-
-    while (lab_exec(lab, LAB_GUEST, NULL, "sh", "-c", command, NULL) != 0) {
-        LAB_CHECK(lab_now() < end, "'%s' does not come true", command);
-        (void)poll(NULL, 0, 20);
-    }
 }
 
 /* Bytes from the guest to @address of FAR and back; over the TAP if the fast path is not there. */
