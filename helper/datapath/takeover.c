@@ -188,7 +188,7 @@ bool takeover_syn(Takeover *takeover, const uint8_t *frame, size_t len, const Fr
         /* The guest has forgotten that connection. Its remains would answer the new SYN. */
         relays_reset(takeover->relays, &key);
     }
-    if (!mender_sound(takeover->mender) || !takeover_guest_fits(&takeover->guest, view) ||
+    if (!mender_try(takeover->mender) || !takeover_guest_fits(&takeover->guest, view) ||
         relays_count(takeover->relays) + flow_table_count(takeover->pending) >=
             takeover->config.flows_max ||
         skips_has(takeover->skips, &view->dst) ||
