@@ -2,17 +2,20 @@
  *
  * main.c - the contents page: parse, judge, run
  *
- * Not here: everything else. Options are in options.c, their meaning in settings.c, a helper's life in supervisor.c.
+ * Not here: everything else. Options are in options.c, their meaning in settings.c, a helper's life in supervisor.c, its client in
+ *           control/ctl.c.
  */
 #include "config.h"
 
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <glib.h>
 #include <jansson.h>
 
+#include "control/ctl.h"
 #include "lockdown/process.h"
 #include "options.h"
 #include "report.h"
@@ -58,6 +61,9 @@ int main(int argc, char **argv)
     (void)signal(SIGCHLD, SIG_DFL);
     if (process_fill_stdio() != 0) {
         return 1;
+    }
+    if (argc > 1 && strcmp(argv[1], "ctl") == 0) {
+        return ctl_main(argc - 1, argv + 1);
     }
     options = options_parse(argc, argv, faults);
     if (options_flag(options, OPTION_HELP)) {
