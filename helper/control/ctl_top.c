@@ -203,8 +203,10 @@ static int top_loop(Ctl *ctl)
     int r = top_list(ctl, &before);
 
     if (r == 0 && top_is_screen()) {
+        /* At once: without rates yet, but in their order. */
+        ctl_listing_rate(before, before);
         (void)fputs(TOP_CLEAR, stdout);
-        top_draw(before); /* without rates yet, but at once */
+        top_draw(before);
     }
     for (int shown = 0; r == 0 && (ctl->iterations == 0 || shown < ctl->iterations); shown++) {
         CtlListing *listing = NULL;
