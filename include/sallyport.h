@@ -253,11 +253,13 @@ typedef struct SallyportPublished {
 } SallyportPublished;
 
 /* @items: @count of them; all strings live until sallyport_published_list_free(), whatever becomes of the connection. So it is
- * with the other lists. @publication: of sallyport_control_publish(), else 0. */
+ * with the other lists. @publication: of sallyport_control_publish(), else 0. @more: of that too: ports with so many holes between
+ * them that not all had room in the reply; sallyport_control_list() has them. */
 typedef struct SallyportPublishedList {
     int64_t publication;
     size_t count;
     const SallyportPublished *items;
+    bool more;
 } SallyportPublishedList;
 
 typedef enum SallyportConnections {
@@ -273,7 +275,7 @@ int sallyport_control_unpublish(SallyportControl *control, int64_t publication,
 /* By the very text it was published with. */
 int sallyport_control_unpublish_spec(SallyportControl *control, const char *spec,
                                      SallyportConnections connections, int timeout_ms);
-/* Everything that is published. */
+/* Everything that is published. It may take several requests; the deadline is for all of them. */
 int sallyport_control_list(SallyportControl *control, int timeout_ms, SallyportPublishedList **ret);
 void sallyport_published_list_free(SallyportPublishedList *list);
 
@@ -284,11 +286,13 @@ void sallyport_published_list_free(SallyportPublishedList *list);
  * @state:        a word for people
  * @guest_local:  "10.0.2.100:40000", the sandbox's own address; IPv6 in brackets
  * @guest_remote: what the sandbox sees as its peer
- * @host_local:   our socket on the host; NULL if it is not known, as @host_remote
+ * @host_local:   our socket on the host
  * @host_remote:  its peer
  * @bytes_in:     towards the sandbox, so far
  * @bytes_out:    from the sandbox
  * @age_ms:       since it began
+ *
+ * What the helper does not know is an empty string, never NULL.
  */
 typedef struct SallyportFlow {
     const char *path;
@@ -343,9 +347,15 @@ void sallyport_stat_list_free(SallyportStatList *list);
  * ends; 0 leaves that to the helper. */
 int sallyport_control_pcap_start(SallyportControl *control, int fd, uint64_t max_bytes,
                                  int timeout_ms);
-/* @ret_bytes, @ret_frames: (optional) what was written */
-int sallyport_control_pcap_stop(SallyportControl *control, int timeout_ms, uint64_t *ret_bytes,
-                                uint64_t *ret_frames);
+/* @dropped: frames that were not written, because the file had no more room or did not take them in time */
+typedef struct SallyportCapture {
+    uint64_t bytes;
+    uint64_t frames;
+    uint64_t dropped;
+} SallyportCapture;
+
+/* @ret: (optional) what came of it */
+int sallyport_control_pcap_stop(SallyportControl *control, int timeout_ms, SallyportCapture *ret);
 
 /* "error", "warning", "info" or "debug". */
 int sallyport_control_log_level(SallyportControl *control, const char *level, int timeout_ms);

@@ -13,7 +13,10 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include <jansson.h>
 
 #include "control/ctl_table.h"
 #include "fd.h"
@@ -33,6 +36,49 @@ static bool print_json(const Ctl *ctl, int result)
     }
     (void)puts(sallyport_control_reply(ctl->control));
     return true;
+}
+
+/* Where the next page begins, as the arguments that ask for it; NULL: it was the last. g_free(). */
+static char *next_page(const char *reply)
+{
+    json_t *root = json_loads(reply, 0, NULL);
+    json_t *cursor = json_object_get(json_object_get(root, "return"), "cursor");
+    char *arguments = NULL;
+
+    if (cursor != NULL && !json_is_null(cursor)) {
+        json_t *object = json_pack("{s:O}", "cursor", cursor);
+        char *text = json_dumps(object, JSON_COMPACT);
+
+        arguments = g_strdup(text);
+        free(text);
+        json_decref(object);
+    }
+    json_decref(root);
+    return arguments;
+}
+
+/* Replies of all pages as they come. */
+static int print_pages(const Ctl *ctl, const char *command)
+{
+    g_autofree char *arguments = NULL;
+    int r;
+
+    do {
+        char *next;
+
+        r = sallyport_control_call(ctl->control, command, arguments, -1, ctl->timeout_ms);
+        if (r < 0) {
+            return r;
+        }
+        (void)print_json(ctl, r);
+        next = next_page(sallyport_control_reply(ctl->control));
+        if (next != NULL && g_strcmp0(next, arguments) == 0) {
+            r = -EBADMSG; /* it would never end */
+        }
+        g_free(arguments);
+        arguments = next;
+    } while (r == 0 && arguments != NULL);
+    return r;
 }
 
 int ctl_ping(Ctl *ctl)
@@ -94,6 +140,9 @@ int ctl_publish(Ctl *ctl)
 
     if (r == 0 && !print_json(ctl, r)) {
         print_published(list, "control");
+        if (list->more) {
+            (void)ctl_complain("publish: there are more, which list shows");
+        }
     }
     sallyport_published_list_free(list);
     return r;
@@ -125,16 +174,21 @@ int ctl_unpublish(Ctl *ctl)
 int ctl_list(Ctl *ctl)
 {
     SallyportPublishedList *list = NULL;
-    int r = sallyport_control_list(ctl->control, ctl->timeout_ms, &list);
+    int r;
 
-    if (r == 0 && !print_json(ctl, r)) {
+    if (ctl->json) {
+        return print_pages(ctl, "list");
+    }
+    r = sallyport_control_list(ctl->control, ctl->timeout_ms, &list);
+    if (r == 0) {
         print_published(list, NULL);
     }
     sallyport_published_list_free(list);
     return r;
 }
 
-static void add_flow(CtlTable *table, const SallyportFlow *flow)
+/* SallyportFlowFunc */
+static int add_flow(const SallyportFlow *flow, void *user_data)
 {
     char in[CTL_BYTES_STRLEN], out[CTL_BYTES_STRLEN], age[CTL_AGE_STRLEN];
     const char *cells[] = {flow->path,
@@ -148,7 +202,8 @@ static void add_flow(CtlTable *table, const SallyportFlow *flow)
                            ctl_format_bytes(flow->bytes_out, out),
                            ctl_format_age(flow->age_ms, age)};
 
-    ctl_table_add(table, cells);
+    ctl_table_add(user_data, cells);
+    return 0;
 }
 
 int ctl_flows(Ctl *ctl)
@@ -157,28 +212,13 @@ int ctl_flows(Ctl *ctl)
                                          "GUEST-PEER", "HOST",     "HOST-PEER", ">IN",
                                          ">OUT",       ">AGE",     NULL};
     g_autoptr(CtlTable) table = ctl_table_new(titles);
-    g_autofree char *cursor = NULL;
     int r;
 
-    do {
-        SallyportFlowList *page = NULL;
-
-        r = sallyport_control_flows(ctl->control, cursor, 0, ctl->timeout_ms, &page);
-        if (r < 0) {
-            return r;
-        }
-        (void)print_json(ctl, r);
-        for (size_t i = 0; i < page->count; i++) {
-            add_flow(table, &page->items[i]);
-        }
-        if (page->cursor != NULL && g_strcmp0(page->cursor, cursor) == 0) {
-            r = -EBADMSG; /* it would never end */
-        }
-        g_free(cursor);
-        cursor = g_strdup(page->cursor);
-        sallyport_flow_list_free(page);
-    } while (r == 0 && cursor != NULL);
-    if (r == 0 && !ctl->json) {
+    if (ctl->json) {
+        return print_pages(ctl, "flows");
+    }
+    r = sallyport_control_each_flow(ctl->control, ctl->timeout_ms, add_flow, table);
+    if (r == 0) {
         print_table(table);
     }
     return r;
@@ -222,11 +262,12 @@ static int pcap_start(const Ctl *ctl, const char *path)
 
 static int pcap_stop(const Ctl *ctl)
 {
-    uint64_t bytes = 0, frames = 0;
-    int r = sallyport_control_pcap_stop(ctl->control, ctl->timeout_ms, &bytes, &frames);
+    SallyportCapture capture = {0};
+    int r = sallyport_control_pcap_stop(ctl->control, ctl->timeout_ms, &capture);
 
     if (r == 0 && !print_json(ctl, r)) {
-        (void)printf("%" PRIu64 " frames, %" PRIu64 " bytes\n", frames, bytes);
+        (void)printf("%" PRIu64 " frames, %" PRIu64 " bytes, %" PRIu64 " dropped\n", capture.frames,
+                     capture.bytes, capture.dropped);
     }
     return r;
 }

@@ -24,11 +24,12 @@
 /* Objects within objects, of statistics. */
 #define STATS_DEPTH_MAX 8
 
-/* Each begins with what the caller sees, so that free() finds the rest. */
+/* Each begins with what the caller sees, so that free() finds the rest. @roots: an array of the
+ * replies that the strings live in. */
 typedef struct PublishedRoom {
     SallyportPublishedList list;
-    json_t *root;
-    SallyportPublished items[];
+    SallyportPublished *items;
+    json_t *roots;
 } PublishedRoom;
 
 typedef struct FlowRoom {
@@ -122,36 +123,45 @@ static bool read_published(const json_t *record, int64_t number, SallyportPublis
            ret->host_ports != NULL && ret->guest_ports != NULL;
 }
 
-static int read_published_list(SallyportControl *control, int64_t number,
-                               SallyportPublishedList **ret)
+/* Adds what is in the reply to the room. */
+static int take_published(SallyportControl *control, int64_t number, PublishedRoom *room)
 {
     const json_t *records = json_object_get(sallyport__control_result(control), "published");
-    size_t count = json_array_size(records);
-    PublishedRoom *room;
+    size_t count = room->list.count, more = json_array_size(records);
+    SallyportPublished *items = realloc(room->items, (count + more + 1) * sizeof(*items));
 
+    if (items == NULL || json_array_append(room->roots, control->root) < 0) {
+        room->items = items != NULL ? items : room->items;
+        return -ENOMEM;
+    }
+    room->items = items;
+    room->list.items = items;
     if (!json_is_array(records)) {
         return sallyport__control_nonsense(control);
     }
-    room = malloc(sizeof(*room) + count * sizeof(room->items[0]));
-    if (room == NULL) {
-        return -ENOMEM;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (!read_published(json_array_get(records, i), number, &room->items[i])) {
-            free(room);
+    for (size_t i = 0; i < more; i++) {
+        if (!read_published(json_array_get(records, i), number, &items[count + i])) {
             return sallyport__control_nonsense(control);
         }
     }
-    room->list = (SallyportPublishedList){number, count, room->items};
-    room->root = json_incref(control->root);
-    *ret = &room->list;
+    room->list.count += more;
     return 0;
+}
+
+static PublishedRoom *published_room_new(void)
+{
+    PublishedRoom *room = calloc(1, sizeof(*room));
+
+    if (room != NULL) {
+        room->roots = json_array();
+    }
+    return room;
 }
 
 int sallyport_control_publish(SallyportControl *control, const char *spec, int timeout_ms,
                               SallyportPublishedList **ret)
 {
-    SallyportPublishedList *list;
+    PublishedRoom *room;
     uint64_t number;
     int r = ask(control, "publish", json_pack("{s:s}", "spec", spec), timeout_ms);
 
@@ -161,13 +171,19 @@ int sallyport_control_publish(SallyportControl *control, const char *spec, int t
     if (!get_count(sallyport__control_result(control), "publication", &number)) {
         return sallyport__control_nonsense(control);
     }
-    r = read_published_list(control, (int64_t)number, &list);
-    if (r == 0 && ret != NULL) {
-        *ret = list;
-    } else if (r == 0) {
-        sallyport_published_list_free(list);
+    room = published_room_new();
+    if (room == NULL) {
+        return -ENOMEM;
     }
-    return r;
+    r = take_published(control, (int64_t)number, room);
+    if (r < 0 || ret == NULL) {
+        sallyport_published_list_free(&room->list);
+        return r;
+    }
+    room->list.publication = (int64_t)number;
+    room->list.more = json_is_true(json_object_get(sallyport__control_result(control), "more"));
+    *ret = &room->list;
+    return 0;
 }
 
 static const char *connections_word(SallyportConnections connections)
@@ -192,51 +208,10 @@ int sallyport_control_unpublish_spec(SallyportControl *control, const char *spec
                timeout_ms);
 }
 
-int sallyport_control_list(SallyportControl *control, int timeout_ms, SallyportPublishedList **ret)
-{
-    int r = ask_plain(control, "list", timeout_ms);
-
-    return r < 0 ? r : read_published_list(control, 0, ret);
-}
-
-void sallyport_published_list_free(SallyportPublishedList *list)
-{
-    PublishedRoom *room = (PublishedRoom *)(void *)list;
-
-    if (room != NULL) {
-        json_decref(room->root);
-        free(room);
-    }
-}
-
-static bool read_flow(const json_t *record, SallyportFlow *ret)
-{
-    const json_t *guest = json_object_get(record, "guest");
-    const json_t *host = json_object_get(record, "host");
-    uint64_t age_ms;
-
-    *ret = (SallyportFlow){
-        .path = get_string(record, "path"),
-        .protocol = get_string(record, "protocol"),
-        .state = get_string(record, "state"),
-        .guest_local = get_string(guest, "local"),
-        .guest_remote = get_string(guest, "remote"),
-        .host_local = get_string(host, "local"),
-        .host_remote = get_string(host, "remote"),
-    };
-    if (!get_count(record, "bytes_in", &ret->bytes_in) ||
-        !get_count(record, "bytes_out", &ret->bytes_out) || !get_count(record, "age_ms", &age_ms)) {
-        return false;
-    }
-    ret->age_ms = (int64_t)age_ms;
-    return ret->path != NULL && ret->protocol != NULL && ret->state != NULL &&
-           ret->guest_local != NULL && ret->guest_remote != NULL;
-}
-
 /* The helper's cursor is any JSON value but null; the caller's is that as text. */
-static int read_cursor(const json_t *result, char **ret)
+static int read_cursor(const SallyportControl *control, char **ret)
 {
-    const json_t *cursor = json_object_get(result, "cursor");
+    const json_t *cursor = json_object_get(sallyport__control_result(control), "cursor");
 
     *ret = NULL;
     if (cursor == NULL || json_is_null(cursor)) {
@@ -246,10 +221,104 @@ static int read_cursor(const json_t *result, char **ret)
     return *ret != NULL ? 0 : -ENOMEM;
 }
 
+/* A page from there on; @limit 0 is left out. */
+static int ask_page(SallyportControl *control, const char *command, const char *cursor_or_null,
+                    unsigned limit, int64_t deadline_ns)
+{
+    json_t *arguments = json_object();
+    int r = arguments != NULL ? 0 : -ENOMEM;
+
+    if (r == 0 && cursor_or_null != NULL &&
+        json_object_set_new(arguments, "cursor",
+                            json_loads(cursor_or_null, JSON_DECODE_ANY, NULL)) < 0) {
+        r = -EINVAL; /* not one of ours */
+    }
+    if (r == 0 && limit > 0 && json_object_set_new(arguments, "limit", json_integer(limit)) < 0) {
+        r = -ENOMEM;
+    }
+    if (r < 0) {
+        json_decref(arguments);
+        return r;
+    }
+    return sallyport__control_ask(control, command, arguments, -1, deadline_ns);
+}
+
+int sallyport_control_list(SallyportControl *control, int timeout_ms, SallyportPublishedList **ret)
+{
+    int64_t deadline_ns = sallyport__deadline(timeout_ms);
+    PublishedRoom *room = published_room_new();
+    char *cursor = NULL;
+    int r;
+
+    if (room == NULL) {
+        return -ENOMEM;
+    }
+    do {
+        char *next = NULL;
+
+        r = ask_page(control, "list", cursor, 0, deadline_ns);
+        r = r == 0 ? take_published(control, 0, room) : r;
+        r = r == 0 ? read_cursor(control, &next) : r;
+        if (r == 0 && next != NULL && cursor != NULL && strcmp(next, cursor) == 0) {
+            r = sallyport__control_nonsense(control); /* it would never end */
+        }
+        free(cursor);
+        cursor = next;
+    } while (r == 0 && cursor != NULL);
+    free(cursor);
+    if (r < 0) {
+        sallyport_published_list_free(&room->list);
+        return r;
+    }
+    *ret = &room->list;
+    return 0;
+}
+
+void sallyport_published_list_free(SallyportPublishedList *list)
+{
+    PublishedRoom *room = (PublishedRoom *)(void *)list;
+
+    if (room != NULL) {
+        json_decref(room->roots);
+        free(room->items);
+        free(room);
+    }
+}
+
+/* Empty if it is missing, or null: the helper does not know. */
+static const char *get_word(const json_t *object, const char *key)
+{
+    const char *word = get_string(object, key);
+
+    return word != NULL ? word : "";
+}
+
+static bool read_flow(const json_t *record, SallyportFlow *ret)
+{
+    const json_t *guest = json_object_get(record, "guest");
+    const json_t *host = json_object_get(record, "host");
+    uint64_t age_ms;
+
+    *ret = (SallyportFlow){
+        .path = get_word(record, "path"),
+        .protocol = get_word(record, "protocol"),
+        .state = get_word(record, "state"),
+        .guest_local = get_word(guest, "local"),
+        .guest_remote = get_word(guest, "remote"),
+        .host_local = get_word(host, "local"),
+        .host_remote = get_word(host, "remote"),
+    };
+    if (!get_count(record, "bytes_in", &ret->bytes_in) ||
+        !get_count(record, "bytes_out", &ret->bytes_out) || !get_count(record, "age_ms", &age_ms)) {
+        return false;
+    }
+    ret->age_ms = (int64_t)age_ms;
+    return true;
+}
+
 static int read_flow_list(SallyportControl *control, SallyportFlowList **ret)
 {
-    const json_t *result = sallyport__control_result(control);
-    const json_t *records = json_object_get(result, "flows");
+    const json_t *records = json_object_get(sallyport__control_result(control), "flows");
     size_t count = json_array_size(records);
     FlowRoom *room;
 
@@ -257,7 +326,7 @@ static int read_flow_list(SallyportControl *control, SallyportFlowList **ret)
         return sallyport__control_nonsense(control);
     }
     room = malloc(sizeof(*room) + count * sizeof(room->items[0]));
-    if (room == NULL || read_cursor(result, &room->cursor) < 0) {
+    if (room == NULL || read_cursor(control, &room->cursor) < 0) {
         free(room);
         return -ENOMEM;
     }
@@ -277,22 +346,8 @@ static int read_flow_list(SallyportControl *control, SallyportFlowList **ret)
 static int flows_until(SallyportControl *control, const char *cursor_or_null, unsigned limit,
                        int64_t deadline_ns, SallyportFlowList **ret)
 {
-    json_t *arguments = json_object();
-    int r = arguments != NULL ? 0 : -ENOMEM;
+    int r = ask_page(control, "flows", cursor_or_null, limit, deadline_ns);
 
-    if (r == 0 && cursor_or_null != NULL &&
-        json_object_set_new(arguments, "cursor",
-                            json_loads(cursor_or_null, JSON_DECODE_ANY, NULL)) < 0) {
-        r = -EINVAL; /* not one of ours */
-    }
-    if (r == 0 && limit > 0 && json_object_set_new(arguments, "limit", json_integer(limit)) < 0) {
-        r = -ENOMEM;
-    }
-    if (r < 0) {
-        json_decref(arguments);
-        return r;
-    }
-    r = sallyport__control_ask(control, "flows", arguments, -1, deadline_ns);
     return r < 0 ? r : read_flow_list(control, ret);
 }
 
@@ -433,24 +488,23 @@ int sallyport_control_pcap_start(SallyportControl *control, int fd, uint64_t max
     return sallyport__control_ask(control, "pcap", arguments, fd, sallyport__deadline(timeout_ms));
 }
 
-int sallyport_control_pcap_stop(SallyportControl *control, int timeout_ms, uint64_t *ret_bytes,
-                                uint64_t *ret_frames)
+int sallyport_control_pcap_stop(SallyportControl *control, int timeout_ms, SallyportCapture *ret)
 {
-    uint64_t bytes, frames;
+    const json_t *result;
+    SallyportCapture capture = {0};
     int r = ask(control, "pcap", json_pack("{s:s}", "action", "stop"), timeout_ms);
 
     if (r < 0) {
         return r;
     }
-    if (!get_count(sallyport__control_result(control), "bytes", &bytes) ||
-        !get_count(sallyport__control_result(control), "frames", &frames)) {
+    result = sallyport__control_result(control);
+    if (!get_count(result, "bytes", &capture.bytes) ||
+        !get_count(result, "frames", &capture.frames)) {
         return sallyport__control_nonsense(control);
     }
-    if (ret_bytes != NULL) {
-        *ret_bytes = bytes;
-    }
-    if (ret_frames != NULL) {
-        *ret_frames = frames;
+    (void)get_count(result, "dropped", &capture.dropped);
+    if (ret != NULL) {
+        *ret = capture;
     }
     return 0;
 }

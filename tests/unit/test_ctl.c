@@ -175,6 +175,24 @@ Test(ctl, flows_of_all_pages_are_one_table)
                             "192.0.2.2:2  2.0 KiB   20  1m01s\n");
 }
 
+Test(ctl, json_of_several_pages_is_a_line_each)
+{
+    cr_assert_eq(RUN("{\"id\":1,\"return\":{\"flows\":[],\"cursor\":9}}\n"
+                     "{\"id\":2,\"return\":{\"flows\":[],\"cursor\":null}}\n",
+                     "flows", "--json"),
+                 0);
+    cr_assert_str_eq(asked, "{\"id\":1,\"command\":\"flows\"}\n"
+                            "{\"id\":2,\"command\":\"flows\",\"arguments\":{\"cursor\":9}}\n");
+    cr_assert_eq(RUN("{\"id\":1,\"return\":{\"published\":[],\"cursor\":9}}\n"
+                     "{\"id\":2,\"return\":{\"published\":[],\"cursor\":9}}\n",
+                     "list", "--json"),
+                 1);
+    cr_assert_stdout_eq_str("{\"id\":1,\"return\":{\"flows\":[],\"cursor\":9}}\n"
+                            "{\"id\":2,\"return\":{\"flows\":[],\"cursor\":null}}\n"
+                            "{\"id\":1,\"return\":{\"published\":[],\"cursor\":9}}\n"
+                            "{\"id\":2,\"return\":{\"published\":[],\"cursor\":9}}\n");
+}
+
 Test(ctl, flows_do_not_go_round_in_circles)
 {
     cr_assert_eq(RUN("{\"id\":1,\"return\":{\"flows\":[],\"cursor\":9}}\n"
@@ -242,7 +260,7 @@ Test(ctl, pcap_makes_the_file_for_its_owner_alone_and_stop_tells_its_size)
     cr_assert_eq(RUN("", "pcap", "start", path), 1);
     cr_assert_str_eq(asked, "");
     cr_assert_eq(RUN("{\"id\":1,\"return\":{\"bytes\":4000,\"frames\":7}}\n", "pcap", "stop"), 0);
-    cr_assert_stdout_eq_str("7 frames, 4000 bytes\n");
+    cr_assert_stdout_eq_str("7 frames, 4000 bytes, 0 dropped\n");
 }
 
 Test(ctl, log_level_is_silent)
