@@ -11,6 +11,7 @@
 
 #include "netaddr.h"
 #include "options.h"
+#include "portmap.h"
 
 #define SETTINGS_MAC_LEN     6
 #define SETTINGS_MTU_DEFAULT 65520
@@ -80,6 +81,9 @@ typedef struct GuestSettings {
  * @outbound4:    source address of outbound IPv4 sockets, AF_UNSPEC for the kernel's choice; @outbound6 likewise
  * @dns_upstream: NetAddr elements; empty: the host's resolv.conf
  * @publish:      PortMap elements, in the order given, host addresses filled in
+ * @publish_address: host address of those that name none, or NULL: all
+ * @control:      path of the control socket, or NULL; @control_fd, @observe_fd: inherited sockets, -1 for none
+ * @api_socket:   path of slirp4netns's API socket, or NULL
  * @max_flows:    TCP connections relayed at most, @max_pending: of which not answered yet; 0: what RLIMIT_NOFILE leaves
  * @insecure:     --insecure-no-lockdown
  * @report_fd, @ready_fd, @exit_fd: -1 for none
@@ -93,6 +97,11 @@ typedef struct Settings {
     GArray *dns_upstream;
     char *resolv_conf;
     GPtrArray *publish;
+    char *publish_address;
+    char *control;
+    int control_fd;
+    int observe_fd;
+    char *api_socket;
     unsigned max_flows;
     unsigned max_pending;
     int report_fd;
@@ -114,6 +123,10 @@ typedef struct Settings {
  */
 Settings *settings_new(const Options *options, GPtrArray *faults);
 void settings_free(Settings *settings);
+
+/* A port map as --publish would take it: parsed, of a kind that is supported, the host address filled in. NULL with @error set
+ * (FAULT_OPTION, FAULT_NOT_SUPPORTED), which names --publish and @spec. */
+PortMap *settings_port_map(const Settings *settings, const char *spec, GError **error);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Settings, settings_free)
 
 #endif

@@ -24,6 +24,7 @@
 
 #include "bindport.h"
 #include "children.h"
+#include "control/service.h"
 #include "datapath/datapath.h"
 #include "endings.h"
 #include "fault.h"
@@ -32,8 +33,8 @@
 #include "guest/sandbox.h"
 #include "guest/target.h"
 #include "hostaddr.h"
-#include "lockdown/lockdown.h"
 #include "lockdown/process.h"
+#include "lockdown/supervise.h"
 #include "message.h"
 #include "publisher.h"
 #include "record.h"
@@ -65,6 +66,7 @@ typedef struct Supervisor {
     Child *inside;
     Child *datapath;
     Publisher *publisher;
+    Service *service;
     ResolvConf *resolvconf;
     HostAddr *hostaddr;
     MessageLink link;
@@ -304,6 +306,7 @@ static void supervisor_ready(Supervisor *sv)
         return;
     }
     sv->state = SUPERVISOR_RUNNING;
+    service_begin(sv->service, sv->publisher);
     report_event(sv->report, SALLYPORT_EVENT_READY,
                  record_ready(sv->settings, &sv->link, &sv->fast_path, &sv->locked, published));
     if (sv->settings->ready_fd >= 0 && !process_write_ready(sv->settings->ready_fd)) {
@@ -352,6 +355,8 @@ static void supervisor_message(Child *child, const Message *message, int *fds, s
         return;
     } else if (!from_inside && message->type == MESSAGE_LISTENING) {
         publisher_answer(sv->publisher, &message->listening);
+    } else if (!from_inside && message->type == MESSAGE_UNLISTENED) {
+        publisher_unlistened(sv->publisher, &message->unlistened);
     } else if (from_inside && message->type == MESSAGE_INSIDE_FAST_PATH &&
                sv->fast_path.type == 0) {
         sv->fast_path = message->fast_path_state;
@@ -520,19 +525,6 @@ static void supervisor_check_outbound(Supervisor *sv)
     }
 }
 
-/* When the last child has been made: from here on nothing is executed, and files are opened to be read alone. */
-static bool supervisor_lock_down(Supervisor *sv, GError **error)
-{
-    /* Of root's: ports below 1024; paths that only root may follow, to see whether the guest's is still there. */
-    const uint64_t kept =
-        UINT64_C(1) << CAP_NET_BIND_SERVICE | UINT64_C(1) << CAP_DAC_READ_SEARCH |
-        (sv->settings->guest.kind == GUEST_NETNS_PATH ? UINT64_C(1) << CAP_SYS_PTRACE : 0);
-    Lockdown *lock = lockdown_begin_keeping(ROLE_SUPERVISOR, kept, sv->settings->insecure, error);
-
-    sv->locked.insecure = sv->settings->insecure;
-    return lock != NULL && lockdown_finish(lock, &sv->locked.held[ROLE_SUPERVISOR], error);
-}
-
 static bool supervisor_start(Supervisor *sv, GError **error)
 {
     size_t nofile;
@@ -556,11 +548,17 @@ static bool supervisor_start(Supervisor *sv, GError **error)
     if (sv->sandbox == NULL) {
         target_watch(sv->target, sv->context, supervisor_target_gone, sv);
     }
+    sv->service = service_new(sv->settings, sv->context, error);
+    if (sv->service == NULL) {
+        return false;
+    }
     report_attach(sv->report, sv->context);
     sv->publisher = publisher_new(sv->settings->publish, &sv->settings->guest,
                                   child_sock(sv->datapath), sv->report, supervisor_published, sv);
     publisher_start(sv->publisher);
-    return supervisor_lock_down(sv, error);
+    sv->locked.insecure = sv->settings->insecure;
+    return lockdown_supervise(sv->settings, service_wanted(sv->settings),
+                              &sv->locked.held[ROLE_SUPERVISOR], error);
 }
 
 static void supervisor_report_exit(const Supervisor *sv)
@@ -583,6 +581,7 @@ static void supervisor_report_exit(const Supervisor *sv)
 /* Children first: when the last record is out, nothing of ours is left. */
 static void supervisor_clear(Supervisor *sv)
 {
+    g_clear_pointer(&sv->service, service_free);
     g_clear_pointer(&sv->publisher, publisher_free);
     g_clear_pointer(&sv->datapath, child_free);
     child_dismiss(sv->inside, SUPERVISOR_DISMISS_MS);

@@ -38,6 +38,9 @@ static const OptionSample with_value[] = {
     {"max-flows", OPTION_MAX_FLOWS},
     {"max-pending", OPTION_MAX_PENDING},
     {"log-level", OPTION_LOG_LEVEL},
+    {"control", OPTION_CONTROL},
+    {"control-fd", OPTION_CONTROL_FD},
+    {"observe-fd", OPTION_OBSERVE_FD},
 };
 
 static const OptionSample repeatable[] = {
@@ -57,8 +60,7 @@ static const OptionSample flags[] = {
     {"version", OPTION_VERSION},
 };
 
-static const char *const unsupported[] = {"fd",         "listen",     "socket-type", "control",
-                                          "control-fd", "observe-fd", "pcap"};
+static const char *const unsupported[] = {"fd", "listen", "socket-type", "pcap"};
 
 static unsigned values_given(const Options *options)
 {
