@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "../flowrecord.h"
+#include "../stats.h"
 #include "flow.h"
 
 /* What each room with flows has for those who ask which there are. */
@@ -32,13 +33,5 @@ uint32_t flowlist_page(const FlowTable *table, uint32_t place, FlowList *list, F
 
 /* Own address and peer of a socket, IPv4 as such; AF_UNSPEC for what it has not, or no more. */
 void flowlist_names(int fd, FlowAddr *ret_local, FlowAddr *ret_remote);
-
-/* Flows of one protocol, with bytes of payload since start: towards the guest and from it. */
-typedef struct FlowTotal {
-    uint64_t now;
-    uint64_t ever;
-    uint64_t bytes_in;
-    uint64_t bytes_out;
-} FlowTotal;
 
 #endif
