@@ -2,7 +2,7 @@
  *
  * stats.c - the names of what the datapath counts
  *
- * Runs in:  the supervisor; the numbers are those of datapath/answers.c.
+ * Runs in:  the supervisor; the numbers are those of datapath/survey.c.
  */
 #include "config.h"
 

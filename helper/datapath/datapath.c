@@ -27,7 +27,7 @@
 #include "../lockdown/process.h"
 #include "../message.h"
 #include "../scratch.h"
-#include "answers.h"
+#include "survey.h"
 #include "dns.h"
 #include "flow.h"
 #include "forward.h"
@@ -516,11 +516,11 @@ static bool datapath_dns_listener(Datapath *dp, const MessageDnsListener *listen
 /* @take_fds: NULL if they were lost. False: it is no question. */
 static bool datapath_answer(Datapath *dp, const Message *message, const int *take_fds, size_t count)
 {
-    AnswersRooms rooms = {dp->gate,     dp->link,    dp->nat,       dp->natshare, dp->natflows,
+    SurveyRooms rooms = {dp->gate,     dp->link,    dp->nat,       dp->natshare, dp->natflows,
                           dp->takeover, dp->forward, dp->guestsock, dp->relays,   dp->ping,
                           dp->dns,      dp->log,     dp->pcap,      dp->nofile};
 
-    return answers_take(&rooms, dp->supervisor, message, take_fds, count);
+    return survey_take(&rooms, dp->supervisor, message, take_fds, count);
 }
 
 /* False with @error set: the end. */

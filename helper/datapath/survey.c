@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * answers.c - what the supervisor may ask of a running datapath
+ * survey.c - what the supervisor may ask of a running datapath
  *
  * Does:     collects flows and counters from the rooms that have them; begins and ends recordings; sets the log level.
  * Runs in:  the datapath, on the loop thread, one question a turn of the loop.
@@ -12,7 +12,7 @@
  */
 #include "config.h"
 
-#include "answers.h"
+#include "survey.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -22,57 +22,57 @@
 #include "nat.h"
 
 /* Of all tables together, in one answer: about 10 us. */
-#define ANSWERS_PLACES 4096
+#define SURVEY_PLACES 4096
 
 /* In the order of a walk: what waits is joined later. */
-typedef enum AnswersTable {
-    ANSWERS_PENDING,
-    ANSWERS_RELAYS,
-    ANSWERS_UDP,
-    ANSWERS_NAT,
-    ANSWERS_TABLES
-} AnswersTable;
+typedef enum SurveyTable {
+    SURVEY_PENDING,
+    SURVEY_RELAYS,
+    SURVEY_UDP,
+    SURVEY_NAT,
+    SURVEY_TABLES
+} SurveyTable;
 
 /* RelayPathFunc */
-static FlowPath answers_path(const RelayOwner *owner, void *path_data)
+static FlowPath survey_path(const RelayOwner *owner, void *path_data)
 {
-    const AnswersRooms *rooms = path_data;
+    const SurveyRooms *rooms = path_data;
 
     return rooms->takeover != NULL && takeover_owns(rooms->takeover, owner) ? FLOW_PATH_TAKEOVER
                                                                             : FLOW_PATH_RELAY;
 }
 
-static uint32_t answers_page(AnswersRooms *rooms, AnswersTable table, uint32_t place,
+static uint32_t survey_page(SurveyRooms *rooms, SurveyTable table, uint32_t place,
                              FlowList *list)
 {
     switch (table) {
-    case ANSWERS_PENDING:
+    case SURVEY_PENDING:
         return rooms->takeover == NULL ? FLOW_PLACE_END
                                        : takeover_page(rooms->takeover, place, list);
-    case ANSWERS_RELAYS:
+    case SURVEY_RELAYS:
         return rooms->relays == NULL ? FLOW_PLACE_END
-                                     : relays_page(rooms->relays, place, list, answers_path, rooms);
-    case ANSWERS_UDP:
+                                     : relays_page(rooms->relays, place, list, survey_path, rooms);
+    case SURVEY_UDP:
         return rooms->forward == NULL ? FLOW_PLACE_END
                                       : forward_udp_page(rooms->forward, place, list);
-    case ANSWERS_NAT:
+    case SURVEY_NAT:
         return rooms->natflows == NULL ? FLOW_PLACE_END
                                        : natflows_page(rooms->natflows, place, list);
-    case ANSWERS_TABLES:
+    case SURVEY_TABLES:
         break;
     }
     return FLOW_PLACE_END;
 }
 
-typedef struct AnswersFlows {
+typedef struct SurveyFlows {
     MessageFlows *message;
     uint32_t limit;
-} AnswersFlows;
+} SurveyFlows;
 
 /* FlowListFunc */
-static bool answers_add_flow(const FlowRecord *record, void *user_data)
+static bool survey_add_flow(const FlowRecord *record, void *user_data)
 {
-    const AnswersFlows *flows = user_data;
+    const SurveyFlows *flows = user_data;
 
     if (flows->message->count == flows->limit) {
         return false;
@@ -81,33 +81,33 @@ static bool answers_add_flow(const FlowRecord *record, void *user_data)
     return true;
 }
 
-static void answers_flows(const AnswersRooms *rooms, int sock, const MessageFlowsQuery *query)
+static void survey_flows(const SurveyRooms *rooms, int sock, const MessageFlowsQuery *query)
 {
-    AnswersRooms known = *rooms;
+    SurveyRooms known = *rooms;
     MessageFlows answer;
-    AnswersFlows flows = {&answer, MIN(query->limit, MESSAGE_FLOWS_MAX)};
-    FlowList list = {answers_add_flow, &flows, ANSWERS_PLACES};
+    SurveyFlows flows = {&answer, MIN(query->limit, MESSAGE_FLOWS_MAX)};
+    FlowList list = {survey_add_flow, &flows, SURVEY_PLACES};
     uint64_t table = query->cursor >> 32;
     uint32_t place = (uint32_t)query->cursor;
 
     memset(&answer, 0, sizeof(answer));
     answer.type = MESSAGE_FLOWS;
     answer.id = query->id;
-    while (table < ANSWERS_TABLES && list.places > 0) {
-        place = answers_page(&known, (AnswersTable)table, place, &list);
+    while (table < SURVEY_TABLES && list.places > 0) {
+        place = survey_page(&known, (SurveyTable)table, place, &list);
         if (place != FLOW_PLACE_END) {
             break; /* full, or all places looked at */
         }
         table++;
         place = 0;
     }
-    answer.cursor = table < ANSWERS_TABLES ? table << 32 | place : MESSAGE_FLOWS_END;
+    answer.cursor = table < SURVEY_TABLES ? table << 32 | place : MESSAGE_FLOWS_END;
     (void)message_send(sock, &answer, NULL, 0);
 }
 
 /* ---- counters ---- */
 
-static void answers_count_gate(const Gate *gate, uint64_t *counters)
+static void survey_count_gate(const Gate *gate, uint64_t *counters)
 {
     for (unsigned i = 0; i < GATE_REASON_COUNT; i++) {
         counters[STAT_GATE + i] = gate_counter(gate, (GateReason)i);
@@ -117,7 +117,7 @@ static void answers_count_gate(const Gate *gate, uint64_t *counters)
     }
 }
 
-static void answers_count_takeover(const Takeover *takeover, uint64_t *counters)
+static void survey_count_takeover(const Takeover *takeover, uint64_t *counters)
 {
     const TakeoverCounters *from = takeover_counters(takeover);
 
@@ -133,7 +133,7 @@ static void answers_count_takeover(const Takeover *takeover, uint64_t *counters)
     counters[STAT_TAKEOVER_PENDING] = takeover_pending(takeover);
 }
 
-static void answers_count_forward(const AnswersRooms *rooms, uint64_t *counters)
+static void survey_count_forward(const SurveyRooms *rooms, uint64_t *counters)
 {
     const ForwardCounters *from = forward_counters(rooms->forward);
     const GuestSockCounters *sockets = guestsock_counters(rooms->guestsock);
@@ -147,7 +147,7 @@ static void answers_count_forward(const AnswersRooms *rooms, uint64_t *counters)
     counters[STAT_FORWARD_AS_GATEWAY] = sockets->as_gateway;
 }
 
-static void answers_count_rest(const AnswersRooms *rooms, uint64_t *counters)
+static void survey_count_rest(const SurveyRooms *rooms, uint64_t *counters)
 {
     PcapCounts recorded = pcap_counts(rooms->pcap);
 
@@ -174,7 +174,7 @@ static void answers_count_rest(const AnswersRooms *rooms, uint64_t *counters)
     counters[STAT_PCAP_DROPPED] = recorded.dropped;
 }
 
-static void answers_add(FlowTotal *sum, FlowTotal total)
+static void survey_add(FlowTotal *sum, FlowTotal total)
 {
     sum->now += total.now;
     sum->ever += total.ever;
@@ -182,22 +182,22 @@ static void answers_add(FlowTotal *sum, FlowTotal total)
     sum->bytes_out += total.bytes_out;
 }
 
-static void answers_sum(const AnswersRooms *rooms, FlowTotal totals[STATS_PROTOCOLS])
+static void survey_sum(const SurveyRooms *rooms, FlowTotal totals[STATS_PROTOCOLS])
 {
-    answers_add(&totals[STATS_TCP], relays_total(rooms->relays));
+    survey_add(&totals[STATS_TCP], relays_total(rooms->relays));
     if (rooms->natflows != NULL) {
-        answers_add(&totals[STATS_TCP], natflows_total(rooms->natflows, IPPROTO_TCP));
-        answers_add(&totals[STATS_UDP], natflows_total(rooms->natflows, IPPROTO_UDP));
+        survey_add(&totals[STATS_TCP], natflows_total(rooms->natflows, IPPROTO_TCP));
+        survey_add(&totals[STATS_UDP], natflows_total(rooms->natflows, IPPROTO_UDP));
     }
     if (rooms->forward != NULL) {
-        answers_add(&totals[STATS_UDP], forward_udp_total(rooms->forward));
+        survey_add(&totals[STATS_UDP], forward_udp_total(rooms->forward));
     }
     if (rooms->ping != NULL) {
-        answers_add(&totals[STATS_ICMP], ping_total(rooms->ping));
+        survey_add(&totals[STATS_ICMP], ping_total(rooms->ping));
     }
 }
 
-static void answers_stats(const AnswersRooms *rooms, int sock, uint32_t id)
+static void survey_stats(const SurveyRooms *rooms, int sock, uint32_t id)
 {
     struct mallinfo2 heap = mallinfo2();
     MessageStats answer;
@@ -205,15 +205,15 @@ static void answers_stats(const AnswersRooms *rooms, int sock, uint32_t id)
     memset(&answer, 0, sizeof(answer));
     answer.type = MESSAGE_STATS;
     answer.id = id;
-    answers_count_gate(rooms->gate, answer.counters);
+    survey_count_gate(rooms->gate, answer.counters);
     if (rooms->takeover != NULL) {
-        answers_count_takeover(rooms->takeover, answer.counters);
+        survey_count_takeover(rooms->takeover, answer.counters);
     }
     if (rooms->forward != NULL) {
-        answers_count_forward(rooms, answer.counters);
+        survey_count_forward(rooms, answer.counters);
     }
-    answers_count_rest(rooms, answer.counters);
-    answers_sum(rooms, answer.totals);
+    survey_count_rest(rooms, answer.counters);
+    survey_sum(rooms, answer.totals);
     answer.heap_used = heap.uordblks + heap.hblkhd;
     answer.heap_held = heap.arena + heap.hblkhd;
     answer.nofile = rooms->nofile;
@@ -222,7 +222,7 @@ static void answers_stats(const AnswersRooms *rooms, int sock, uint32_t id)
 
 /* ---- the rest ---- */
 
-static void answers_pcap(const AnswersRooms *rooms, int sock, const MessagePcap *message,
+static void survey_pcap(const SurveyRooms *rooms, int sock, const MessagePcap *message,
                          const int *take_fds, size_t count)
 {
     MessagePcapDone answer = {.type = MESSAGE_PCAP_DONE, .id = message->id};
@@ -242,18 +242,18 @@ static void answers_pcap(const AnswersRooms *rooms, int sock, const MessagePcap 
     (void)message_send(sock, &answer, NULL, 0);
 }
 
-bool answers_take(const AnswersRooms *rooms, int sock, const Message *message, const int *take_fds,
+bool survey_take(const SurveyRooms *rooms, int sock, const Message *message, const int *take_fds,
                   size_t count)
 {
     switch (message->type) {
     case MESSAGE_FLOWS_QUERY:
-        answers_flows(rooms, sock, &message->flows_query);
+        survey_flows(rooms, sock, &message->flows_query);
         return true;
     case MESSAGE_STATS_QUERY:
-        answers_stats(rooms, sock, message->query.id);
+        survey_stats(rooms, sock, message->query.id);
         return true;
     case MESSAGE_PCAP:
-        answers_pcap(rooms, sock, &message->pcap, take_fds, count);
+        survey_pcap(rooms, sock, &message->pcap, take_fds, count);
         return true;
     case MESSAGE_LOG_LEVEL:
         loglimit_set_most(rooms->log, (LogLevel)MIN(message->log_level.level, LOG_LEVEL_DEBUG));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#ifndef SALLYPORT_DATAPATH_ANSWERS_H
-#define SALLYPORT_DATAPATH_ANSWERS_H
+#ifndef SALLYPORT_DATAPATH_SURVEY_H
+#define SALLYPORT_DATAPATH_SURVEY_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,7 +20,7 @@
 #include "takeover.h"
 
 /* The rooms that may be asked what they have; borrowed. NULL: there is none, or not yet. */
-typedef struct AnswersRooms {
+typedef struct SurveyRooms {
     const Gate *gate;
     const Link *link;
     const Nat *nat;
@@ -35,16 +35,16 @@ typedef struct AnswersRooms {
     LogLimit *log;
     Pcap *pcap;
     size_t nofile; /* RLIMIT_NOFILE */
-} AnswersRooms;
+} SurveyRooms;
 
 /**
- * answers_take() - answer a question of the supervisor's, at once and in a bounded time
+ * survey_take() - answer a question of the supervisor's, at once and in a bounded time
  * @sock:     where the answer goes; if it has no room the answer is lost, for nobody may make the datapath wait
  * @take_fds: of a MESSAGE_PCAP: NULL if they were lost
  *
  * False: it is no question, and nothing was done.
  */
-bool answers_take(const AnswersRooms *rooms, int sock, const Message *message, const int *take_fds,
+bool survey_take(const SurveyRooms *rooms, int sock, const Message *message, const int *take_fds,
                   size_t count);
 
 #endif
