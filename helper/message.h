@@ -31,6 +31,8 @@ typedef enum MessageType {
     MESSAGE_DNS_LISTENER,   /* supervisor -> datapath: loopback listener of DNS over TCP; 1 fd */
     MESSAGE_LISTEN,         /* supervisor -> datapath: listeners of one publication; 1 to 250 fds */
     MESSAGE_LISTENING,      /* datapath -> supervisor: the answer to each MESSAGE_LISTEN */
+    MESSAGE_UNLISTEN,       /* supervisor -> datapath: close the listeners of one publication */
+    MESSAGE_UNLISTENED,     /* datapath -> supervisor: the answer: they are closed */
     MESSAGE_GO,             /* supervisor -> datapath: that was all; begin */
     MESSAGE_DATAPATH_READY, /* datapath -> supervisor: running */
     MESSAGE_LOG,            /* inside, datapath -> supervisor: a log record */
@@ -133,6 +135,18 @@ typedef struct MessageListening {
     int32_t errnum;
 } MessageListening;
 
+/* @cut: its TCP connections are reset; else they go on. UDP clients lose their way with the listener in any case. */
+typedef struct MessageUnlisten {
+    uint32_t type;
+    uint32_t publication;
+    bool cut;
+} MessageUnlisten;
+
+typedef struct MessageUnlistened {
+    uint32_t type;
+    uint32_t publication;
+} MessageUnlistened;
+
 typedef struct MessagePlain {
     uint32_t type;
 } MessagePlain;
@@ -216,8 +230,8 @@ typedef struct MessageLocked {
 } MessageLocked;
 
 /*
- * Questions of the supervisor's, and answers that carry their number. A question that finds the datapath's queue full is not asked,
- * an answer that finds the supervisor's full is lost: who asked waits for so long and no longer (inquiry.h).
+ * Questions of the supervisor's, and answers that carry their number. A question that finds the datapath's queue full waits in ours,
+ * and an answer in the datapath's, within limits: who asked waits for so long and no longer (inquiry.h).
  */
 
 /* Where a walk begins, and where one has ended. What else a cursor says only the datapath knows. */
@@ -289,6 +303,8 @@ typedef union Message {
     MessageDnsListener dns_listener;
     MessageListen listen;
     MessageListening listening;
+    MessageUnlisten unlisten;
+    MessageUnlistened unlistened;
     MessageText text;
     MessageSocketRequest socket_request;
     MessageSocketReply socket_reply;

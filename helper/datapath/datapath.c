@@ -27,7 +27,7 @@
 #include "../lockdown/process.h"
 #include "../message.h"
 #include "../scratch.h"
-#include "survey.h"
+#include "answers.h"
 #include "dns.h"
 #include "flow.h"
 #include "forward.h"
@@ -35,6 +35,7 @@
 #include "guestsock.h"
 #include "limits.h"
 #include "link.h"
+#include "listens.h"
 #include "loglimit.h"
 #include "nat.h"
 #include "natflows.h"
@@ -43,6 +44,7 @@
 #include "ping.h"
 #include "poller.h"
 #include "relay.h"
+#include "survey.h"
 #include "takeover.h"
 
 /* Classes of log lines: one for each reason of the gate, and these. */
@@ -54,12 +56,6 @@ typedef enum DatapathLog {
     DATAPATH_LOG_TAKEOVER, /* one for each TakeoverNote */
     DATAPATH_LOG_COUNT = DATAPATH_LOG_TAKEOVER + TAKEOVER_NOTE_COUNT
 } DatapathLog;
-
-typedef struct DatapathListen {
-    MessageListen listen;
-    int fds[MESSAGE_FDS_MAX];
-    size_t count;
-} DatapathListen;
 
 typedef struct Datapath {
     const Settings *settings;
@@ -85,8 +81,9 @@ typedef struct Datapath {
     Relays *relays;
     Limits limits;
     Takeover *takeover;     /* NULL: no fast path */
-    GPtrArray *waiting;     /* DatapathListen, until MESSAGE_GO */
     GArray *host_addresses; /* the set being received */
+    Answers *answers;
+    Listens *listens;
     uint16_t dns_ports[2];
     LogLimit *log;
     uint8_t frame[FRAME_MAX];
@@ -334,22 +331,7 @@ static bool datapath_make_forward(Datapath *dp, GError **error)
     }
     dp->natshare = natshare_new(dp->context, dp->nat, dp->limits.nat);
     dp->forward = forward_new(dp->context, dp->guestsock, dp->relays, &config, error);
-    if (dp->forward == NULL) {
-        return false;
-    }
-    for (guint i = 0; i < dp->waiting->len; i++) {
-        DatapathListen *wait = g_ptr_array_index(dp->waiting, i);
-        int failed = forward_add(dp->forward, &wait->listen, wait->fds, wait->count);
-
-        if (failed != 0) {
-            fault_set(error, FAULT_PUBLISH, -failed, "watching published ports: %s%s",
-                      g_strerror(-failed),
-                      failed == -ENOSPC ? " (sysctl fs.epoll.max_user_watches)" : "");
-            return false;
-        }
-    }
-    g_ptr_array_set_size(dp->waiting, 0);
-    return true;
+    return dp->forward != NULL && listens_begin(dp->listens, dp->forward, error);
 }
 
 /* TakeoverHooks.nat */
@@ -474,25 +456,6 @@ static bool datapath_go(Datapath *dp, GError **error)
     return true;
 }
 
-static void datapath_listen(Datapath *dp, const MessageListen *listen, const int *take_fds,
-                            size_t count, int failed)
-{
-    MessageListening answer = {.type = MESSAGE_LISTENING, .publication = listen->publication};
-
-    if (failed == 0 && dp->forward != NULL) {
-        failed = forward_add(dp->forward, listen, take_fds, count);
-    } else if (failed == 0) {
-        DatapathListen *wait = g_new0(DatapathListen, 1);
-
-        wait->listen = *listen;
-        wait->count = count;
-        memcpy(wait->fds, take_fds, count * sizeof(int));
-        g_ptr_array_add(dp->waiting, wait);
-    }
-    answer.errnum = -failed;
-    (void)message_send_patiently(dp->supervisor, &answer);
-}
-
 static void datapath_addresses(Datapath *dp, const MessageAddresses *part)
 {
     if (part->first) {
@@ -516,11 +479,11 @@ static bool datapath_dns_listener(Datapath *dp, const MessageDnsListener *listen
 /* @take_fds: NULL if they were lost. False: it is no question. */
 static bool datapath_answer(Datapath *dp, const Message *message, const int *take_fds, size_t count)
 {
-    SurveyRooms rooms = {dp->gate,     dp->link,    dp->nat,       dp->natshare, dp->natflows,
-                          dp->takeover, dp->forward, dp->guestsock, dp->relays,   dp->ping,
-                          dp->dns,      dp->log,     dp->pcap,      dp->nofile};
+    SurveyRooms rooms = {dp->answers,  dp->gate,     dp->link,    dp->nat,       dp->natshare,
+                         dp->natflows, dp->takeover, dp->forward, dp->guestsock, dp->relays,
+                         dp->ping,     dp->dns,      dp->log,     dp->pcap,      dp->nofile};
 
-    return survey_take(&rooms, dp->supervisor, message, take_fds, count);
+    return survey_take(&rooms, message, take_fds, count);
 }
 
 /* False with @error set: the end. */
@@ -535,7 +498,12 @@ static bool datapath_take(Datapath *dp, const Message *message, const int *take_
         dp->tap = take_fds[0];
         return true;
     case MESSAGE_LISTEN:
-        datapath_listen(dp, &message->listen, take_fds, count, 0);
+        listens_take(dp->listens, &message->listen, take_fds, count, 0);
+        return true;
+    case MESSAGE_UNLISTEN:
+        if (!listens_remove(dp->listens, &message->unlisten)) {
+            break;
+        }
         return true;
     case MESSAGE_HOST_ADDRESSES:
         datapath_addresses(dp, &message->addresses);
@@ -577,7 +545,7 @@ static gboolean datapath_readable(gint sock, GIOCondition condition, gpointer us
         return G_SOURCE_CONTINUE;
     }
     if (got == -EMFILE && message.type == MESSAGE_LISTEN) {
-        datapath_listen(dp, &message.listen, NULL, 0, -EMFILE);
+        listens_take(dp->listens, &message.listen, NULL, 0, EMFILE);
         return G_SOURCE_CONTINUE;
     }
     if (got == -EMFILE && datapath_answer(dp, &message, NULL, 0)) {
@@ -604,7 +572,8 @@ static bool datapath_prepare(Datapath *dp, GError **error)
     dp->tap = -1;
     dp->context = g_main_context_new();
     dp->loop = g_main_loop_new(dp->context, FALSE);
-    dp->waiting = g_ptr_array_new_with_free_func(g_free);
+    dp->answers = answers_new(dp->supervisor, dp->context);
+    dp->listens = listens_new(dp->answers);
     dp->host_addresses = g_array_new(FALSE, FALSE, sizeof(NetAddr));
     dp->log = loglimit_new(DATAPATH_LOG_COUNT, dp->settings->log_level, datapath_log, dp);
     dp->pcap = pcap_new(datapath_pcap_ended, dp);

@@ -322,6 +322,18 @@ void flow_table_set_seen(FlowTable *table, FlowSeenFunc seen)
     table->seen = seen;
 }
 
+void flow_table_each(const FlowTable *table, void (*func)(Flow *flow, void *user_data),
+                     void *user_data)
+{
+    for (guint i = 0; i < table->classes->len; i++) {
+        const FlowClass *class = g_ptr_array_index(table->classes, i);
+
+        for (const GList *link = class->flows.head; link != NULL; link = link->next) {
+            func(link->data, user_data);
+        }
+    }
+}
+
 uint32_t flow_table_places(const FlowTable *table)
 {
     return table->places->len;

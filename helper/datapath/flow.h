@@ -72,6 +72,9 @@ void flow_touch(FlowTable *table, Flow *flow);
 void flow_set_idle(FlowTable *table, Flow *flow, int64_t idle_us);
 /* From now on the owner is asked before a flow ends for being idle. */
 void flow_table_set_seen(FlowTable *table, FlowSeenFunc seen);
+/* Calls @func for each flow; it must not change the table. Within one timeout in order of their last use. */
+void flow_table_each(const FlowTable *table, void (*func)(Flow *flow, void *user_data),
+                     void *user_data);
 
 /* Past the last place there can be. */
 #define FLOW_PLACE_END UINT32_MAX

@@ -21,6 +21,7 @@
 static void publication_free(Publication *publication)
 {
     g_ptr_array_unref(publication->parked);
+    g_ptr_array_unref(publication->listeners);
     g_free(publication);
 }
 
@@ -40,7 +41,6 @@ Forward *forward_new(GMainContext *context, GuestSock *gs, Relays *relays,
     forward->relays = relays;
     forward->publications =
         g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)publication_free);
-    forward->listeners = g_ptr_array_new_with_free_func((GDestroyNotify)listener_free);
     forward->tcp = forward_tcp_new(forward, context, error);
     if (forward->tcp == NULL) {
         return NULL;
@@ -54,10 +54,9 @@ void forward_free(Forward *forward)
     if (forward == NULL) {
         return;
     }
-    /* Flows before the listeners and publications they refer to. */
+    /* Flows before the publications they refer to, and their listeners. */
     forward_tcp_free(forward->tcp);
     forward_udp_free(forward->udp);
-    g_ptr_array_unref(forward->listeners);
     g_hash_table_unref(forward->publications);
     g_free(forward);
 }
@@ -71,6 +70,7 @@ static Publication *forward_publication(Forward *forward, const MessageListen *l
         publication = g_new0(Publication, 1);
         publication->id = listen->publication;
         publication->max = listen->max;
+        publication->listeners = g_ptr_array_new_with_free_func((GDestroyNotify)listener_free);
         publication->parked = g_ptr_array_new();
         (void)g_hash_table_insert(forward->publications, GUINT_TO_POINTER(listen->publication),
                                   publication);
@@ -78,13 +78,18 @@ static Publication *forward_publication(Forward *forward, const MessageListen *l
     return publication;
 }
 
-static Listener *listener_new(Forward *forward, const MessageListen *listen, size_t index,
-                              int take_fd)
+static void forward_forget(Forward *forward, Publication *publication)
+{
+    (void)g_hash_table_remove(forward->publications, GUINT_TO_POINTER(publication->id));
+}
+
+static Listener *listener_new(Forward *forward, Publication *publication,
+                              const MessageListen *listen, size_t index, int take_fd)
 {
     Listener *listener = g_new0(Listener, 1);
 
     listener->forward = forward;
-    listener->publication = forward_publication(forward, listen);
+    listener->publication = publication;
     listener->fd = take_fd;
     listener->number = forward->next_number++;
     listener->host_port = (uint16_t)(listen->host_port + index);
@@ -98,25 +103,62 @@ static Listener *listener_new(Forward *forward, const MessageListen *listen, siz
 
 int forward_add(Forward *forward, const MessageListen *listen, const int *take_fds, size_t count)
 {
-    guint before = forward->listeners->len;
+    Publication *publication = forward_publication(forward, listen);
+    guint before = publication->listeners->len;
     int failed = 0;
 
     for (size_t i = 0; i < count; i++) {
-        Listener *listener = listener_new(forward, listen, i, take_fds[i]);
+        Listener *listener = listener_new(forward, publication, listen, i, take_fds[i]);
 
-        g_ptr_array_add(forward->listeners, listener);
+        g_ptr_array_add(publication->listeners, listener);
         if (failed == 0) {
             failed = listener->udp ? forward_udp_listen(forward->udp, listener)
                                    : forward_tcp_listen(forward->tcp, listener);
         }
     }
-    for (guint i = before; failed != 0 && i < forward->listeners->len; i++) {
-        forward_unwatch(forward, g_ptr_array_index(forward->listeners, i));
+    for (guint i = before; failed != 0 && i < publication->listeners->len; i++) {
+        forward_unwatch(forward, g_ptr_array_index(publication->listeners, i));
     }
     if (failed != 0) {
-        g_ptr_array_set_size(forward->listeners, (gint)before);
+        g_ptr_array_set_size(publication->listeners, (gint)before);
+    }
+    if (publication->listeners->len == 0) {
+        forward_forget(forward, publication);
     }
     return failed;
+}
+
+void forward_release(Forward *forward, Publication *publication)
+{
+    publication->flows--;
+    if (publication->removed && publication->flows == 0) {
+        forward_forget(forward, publication);
+    }
+}
+
+void forward_remove(Forward *forward, uint32_t publication_id, bool cut)
+{
+    Publication *publication =
+        g_hash_table_lookup(forward->publications, GUINT_TO_POINTER(publication_id));
+
+    if (publication == NULL || publication->removed) {
+        return;
+    }
+    publication->removed = true;
+    publication->flows++; /* so that it outlives the end of its flows here */
+    for (guint i = 0; i < publication->listeners->len; i++) {
+        Listener *listener = g_ptr_array_index(publication->listeners, i);
+
+        forward_unwatch(forward, listener);
+        fd_clear(&listener->fd);
+    }
+    if (publication->flows > 1) {
+        forward_udp_cut(forward->udp, publication);
+    }
+    if (cut && publication->flows > 1) {
+        forward_tcp_cut(forward->tcp, publication);
+    }
+    forward_release(forward, publication);
 }
 
 void forward_unwatch(Forward *forward, Listener *listener)

@@ -9,12 +9,15 @@
 
 /* Shared by forward.c (registry), forward_tcp.c and forward_udp.c. */
 
-/* What listeners of one -p share. @flows: connections or UDP clients now. @parked: TCP listeners (Listener) that are not looked at
- * until one of its connections ends, because it holds its share. */
+/* What listeners of one -p share. @flows: connections or UDP clients now. @removed: the listeners are closed; what refers to it is
+ * its flows, and it goes with the last one. @parked: TCP listeners (Listener) that are not looked at until one of its connections
+ * ends, because it holds its share. */
 typedef struct Publication {
     uint32_t id;
     uint32_t max; /* 0: none of its own */
     unsigned flows;
+    bool removed;
+    GPtrArray *listeners; /* Listener */
     GPtrArray *parked;
 } Publication;
 
@@ -41,7 +44,6 @@ struct Forward {
     GuestSock *gs;
     Relays *relays;
     GHashTable *publications;
-    GPtrArray *listeners;
     ForwardTcp *tcp;
     ForwardUdp *udp;
     ForwardCounters counters;
@@ -64,6 +66,8 @@ ForwardTcp *forward_tcp_new(Forward *forward, GMainContext *context, GError **er
 void forward_tcp_free(ForwardTcp *tcp);
 int forward_tcp_listen(ForwardTcp *tcp, Listener *listener);
 void forward_tcp_unlisten(ForwardTcp *tcp, Listener *listener);
+/* Resets all connections of a publication. */
+void forward_tcp_cut(ForwardTcp *tcp, const Publication *publication);
 
 void forward_tcp_room(ForwardTcp *tcp);
 
@@ -71,7 +75,11 @@ ForwardUdp *forward_udp_new(Forward *forward, GMainContext *context, GError **er
 void forward_udp_free(ForwardUdp *udp);
 int forward_udp_listen(ForwardUdp *udp, Listener *listener);
 void forward_udp_unlisten(ForwardUdp *udp, Listener *listener);
+/* Ends all flows of a publication. */
+void forward_udp_cut(ForwardUdp *udp, const Publication *publication);
 
+/* A flow of @publication has ended. Frees it if it was the last one of a removed publication. */
+void forward_release(Forward *forward, Publication *publication);
 /* Stops looking at a listener; it stays in the registry. */
 void forward_unwatch(Forward *forward, Listener *listener);
 /* A listening socket that is none any more (SOCK_DESTROY of ss(8)): unwatched, and said. */

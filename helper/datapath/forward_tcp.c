@@ -87,14 +87,14 @@ static unsigned forward_tcp_share(const ForwardTcp *tcp)
 /* A connection of @publication has ended. */
 static void forward_tcp_release(ForwardTcp *tcp, Publication *publication)
 {
-    publication->flows--;
-    while (publication->parked->len > 0 && publication->flows < forward_tcp_share(tcp)) {
+    while (publication->parked->len > 0 && publication->flows <= forward_tcp_share(tcp)) {
         Listener *listener = g_ptr_array_index(publication->parked, publication->parked->len - 1);
 
         g_ptr_array_set_size(publication->parked, (gint)publication->parked->len - 1);
         (void)forward_tcp_listen(tcp,
                                  listener); /* its place in the epoll set was free a moment ago */
     }
+    forward_release(tcp->forward, publication);
     forward_tcp_update_pause(tcp, false);
 }
 
@@ -358,6 +358,21 @@ void forward_tcp_unlisten(ForwardTcp *tcp, Listener *listener)
 {
     poller_remove(tcp->listeners, &listener->watch);
     (void)g_ptr_array_remove(listener->publication->parked, listener);
+}
+
+void forward_tcp_cut(ForwardTcp *tcp, const Publication *publication)
+{
+    GList *next;
+
+    for (GList *link = tcp->joining.head; link != NULL; link = next) {
+        ForwardClient *client = link->data;
+
+        next = link->next;
+        if (client->listener->publication == publication) {
+            forward_client_free(client, true);
+        }
+    }
+    relays_reset_all(tcp->forward->relays, &tcp->owner, publication);
 }
 
 ForwardTcp *forward_tcp_new(Forward *forward, GMainContext *context, GError **error)

@@ -102,7 +102,7 @@ static void udp_flow_free(UdpFlow *flow)
     poller_remove(flow->udp->poller, &flow->watch);
     fd_close(flow->fd);
     udp_flow_clear_pending(flow);
-    flow->listener->publication->flows--;
+    forward_release(flow->udp->forward, flow->listener->publication);
     g_free(flow);
 }
 
@@ -463,6 +463,31 @@ int forward_udp_listen(ForwardUdp *udp, Listener *listener)
 void forward_udp_unlisten(ForwardUdp *udp, Listener *listener)
 {
     poller_remove(udp->poller, &listener->watch);
+}
+
+typedef struct UdpChoice {
+    const Publication *publication;
+    GPtrArray *chosen;
+} UdpChoice;
+
+static void udp_choose(Flow *flow, void *user_data)
+{
+    const UdpChoice *choice = user_data;
+
+    if (((const UdpFlow *)flow)->listener->publication == choice->publication) {
+        g_ptr_array_add(choice->chosen, flow);
+    }
+}
+
+void forward_udp_cut(ForwardUdp *udp, const Publication *publication)
+{
+    g_autoptr(GPtrArray) chosen = g_ptr_array_new();
+    UdpChoice choice = {publication, chosen};
+
+    flow_table_each(udp->flows, udp_choose, &choice);
+    for (guint i = 0; i < chosen->len; i++) {
+        udp_flow_end(g_ptr_array_index(chosen, i));
+    }
 }
 
 /* Never called: a flow leaves the table before it goes, and none idles out there. */

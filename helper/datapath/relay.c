@@ -324,17 +324,48 @@ const RelayOwner *relays_lookup(const Relays *relays, const FlowKey *key, void *
     return relay->owner;
 }
 
-void relays_reset(Relays *relays, const FlowKey *key)
+static void relays_reset_one(Relays *relays, Relay *relay)
 {
-    Relay *relay = (Relay *)flow_table_lookup(relays->flows, key);
-
-    if (relay == NULL) {
-        return;
-    }
     flow_table_remove(relays->flows, &relay->flow);
     relay->told = true;
     relay_worker_abort(relay);
     relay->owner->ended(relay->data, relay->owner->user_data);
+}
+
+void relays_reset(Relays *relays, const FlowKey *key)
+{
+    Relay *relay = (Relay *)flow_table_lookup(relays->flows, key);
+
+    if (relay != NULL) {
+        relays_reset_one(relays, relay);
+    }
+}
+
+typedef struct RelaysChoice {
+    const RelayOwner *owner;
+    const void *data;
+    GPtrArray *chosen;
+} RelaysChoice;
+
+static void relays_choose(Flow *flow, void *user_data)
+{
+    const RelaysChoice *choice = user_data;
+    Relay *relay = (Relay *)flow;
+
+    if (relay->owner == choice->owner && relay->data == choice->data) {
+        g_ptr_array_add(choice->chosen, relay);
+    }
+}
+
+void relays_reset_all(Relays *relays, const RelayOwner *owner, const void *data)
+{
+    g_autoptr(GPtrArray) chosen = g_ptr_array_new();
+    RelaysChoice choice = {owner, data, chosen};
+
+    flow_table_each(relays->flows, relays_choose, &choice);
+    for (guint i = 0; i < chosen->len; i++) {
+        relays_reset_one(relays, g_ptr_array_index(chosen, i));
+    }
 }
 
 typedef struct RelaysPage {

@@ -67,6 +67,9 @@ const RelayOwner *relays_lookup(const Relays *relays, const FlowKey *key, void *
  * this returns. */
 void relays_reset(Relays *relays, const FlowKey *key);
 
+/* The same for all relays of @owner with that data. */
+void relays_reset_all(Relays *relays, const RelayOwner *owner, const void *data);
+
 unsigned relays_count(const Relays *relays);
 
 /* A page of what there is (flow_table_page()); @path_of says whose a relay is. */

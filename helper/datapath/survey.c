@@ -5,7 +5,7 @@
  * Does:     collects flows and counters from the rooms that have them; begins and ends recordings; sets the log level.
  * Runs in:  the datapath, on the loop thread, one question a turn of the loop.
  * Trusts:   the supervisor. It asks for clients of its own, who must not be able to delay a packet: so each answer is one message,
- *           made without a system call but for names of sockets, MESSAGE_FLOWS_MAX times four at most, and lost if it does not fit.
+ *           made without a system call but for names of sockets, MESSAGE_FLOWS_MAX times four at most.
  * Cursor:   the number of a table in its upper half, a place in that table in its lower one. See flow_table_page() for
  *           what a walk promises while flows come and go. A connection that is joined during one may show as two, waiting and
  *           joined, for these are two tables; it then shows in that order, and is gone from the first.
@@ -42,8 +42,7 @@ static FlowPath survey_path(const RelayOwner *owner, void *path_data)
                                                                             : FLOW_PATH_RELAY;
 }
 
-static uint32_t survey_page(SurveyRooms *rooms, SurveyTable table, uint32_t place,
-                             FlowList *list)
+static uint32_t survey_page(SurveyRooms *rooms, SurveyTable table, uint32_t place, FlowList *list)
 {
     switch (table) {
     case SURVEY_PENDING:
@@ -81,7 +80,7 @@ static bool survey_add_flow(const FlowRecord *record, void *user_data)
     return true;
 }
 
-static void survey_flows(const SurveyRooms *rooms, int sock, const MessageFlowsQuery *query)
+static void survey_flows(const SurveyRooms *rooms, const MessageFlowsQuery *query)
 {
     SurveyRooms known = *rooms;
     MessageFlows answer;
@@ -102,7 +101,7 @@ static void survey_flows(const SurveyRooms *rooms, int sock, const MessageFlowsQ
         place = 0;
     }
     answer.cursor = table < SURVEY_TABLES ? table << 32 | place : MESSAGE_FLOWS_END;
-    (void)message_send(sock, &answer, NULL, 0);
+    answers_send(rooms->answers, &answer, sizeof(answer));
 }
 
 /* ---- counters ---- */
@@ -197,7 +196,7 @@ static void survey_sum(const SurveyRooms *rooms, FlowTotal totals[STATS_PROTOCOL
     }
 }
 
-static void survey_stats(const SurveyRooms *rooms, int sock, uint32_t id)
+static void survey_stats(const SurveyRooms *rooms, uint32_t id)
 {
     struct mallinfo2 heap = mallinfo2();
     MessageStats answer;
@@ -217,13 +216,13 @@ static void survey_stats(const SurveyRooms *rooms, int sock, uint32_t id)
     answer.heap_used = heap.uordblks + heap.hblkhd;
     answer.heap_held = heap.arena + heap.hblkhd;
     answer.nofile = rooms->nofile;
-    (void)message_send(sock, &answer, NULL, 0);
+    answers_send(rooms->answers, &answer, sizeof(answer));
 }
 
 /* ---- the rest ---- */
 
-static void survey_pcap(const SurveyRooms *rooms, int sock, const MessagePcap *message,
-                         const int *take_fds, size_t count)
+static void survey_pcap(const SurveyRooms *rooms, const MessagePcap *message, const int *take_fds,
+                        size_t count)
 {
     MessagePcapDone answer = {.type = MESSAGE_PCAP_DONE, .id = message->id};
     PcapCounts counts;
@@ -239,21 +238,21 @@ static void survey_pcap(const SurveyRooms *rooms, int sock, const MessagePcap *m
         answer.frames = counts.frames;
         answer.dropped = counts.dropped;
     }
-    (void)message_send(sock, &answer, NULL, 0);
+    answers_send(rooms->answers, &answer, sizeof(answer));
 }
 
-bool survey_take(const SurveyRooms *rooms, int sock, const Message *message, const int *take_fds,
-                  size_t count)
+bool survey_take(const SurveyRooms *rooms, const Message *message, const int *take_fds,
+                 size_t count)
 {
     switch (message->type) {
     case MESSAGE_FLOWS_QUERY:
-        survey_flows(rooms, sock, &message->flows_query);
+        survey_flows(rooms, &message->flows_query);
         return true;
     case MESSAGE_STATS_QUERY:
-        survey_stats(rooms, sock, message->query.id);
+        survey_stats(rooms, message->query.id);
         return true;
     case MESSAGE_PCAP:
-        survey_pcap(rooms, sock, &message->pcap, take_fds, count);
+        survey_pcap(rooms, &message->pcap, take_fds, count);
         return true;
     case MESSAGE_LOG_LEVEL:
         loglimit_set_most(rooms->log, (LogLevel)MIN(message->log_level.level, LOG_LEVEL_DEBUG));

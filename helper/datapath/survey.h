@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "../message.h"
+#include "answers.h"
 #include "dns.h"
 #include "forward.h"
 #include "gate.h"
@@ -21,6 +22,7 @@
 
 /* The rooms that may be asked what they have; borrowed. NULL: there is none, or not yet. */
 typedef struct SurveyRooms {
+    Answers *answers;
     const Gate *gate;
     const Link *link;
     const Nat *nat;
@@ -39,12 +41,11 @@ typedef struct SurveyRooms {
 
 /**
  * survey_take() - answer a question of the supervisor's, at once and in a bounded time
- * @sock:     where the answer goes; if it has no room the answer is lost, for nobody may make the datapath wait
  * @take_fds: of a MESSAGE_PCAP: NULL if they were lost
  *
  * False: it is no question, and nothing was done.
  */
-bool survey_take(const SurveyRooms *rooms, int sock, const Message *message, const int *take_fds,
-                  size_t count);
+bool survey_take(const SurveyRooms *rooms, const Message *message, const int *take_fds,
+                 size_t count);
 
 #endif

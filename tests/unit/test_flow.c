@@ -511,3 +511,27 @@ Test(flow, a_page_looks_at_so_many_places_and_a_walk_at_each_once)
     fixture_end(&fix);
     g_free(samples);
 }
+
+static void each_port(Flow *flow, void *user_data)
+{
+    unsigned *ports = user_data;
+
+    *ports = *ports * 10 + flow->key.remote_port;
+}
+
+Test(flow, each_visits_all_in_order_of_last_use)
+{
+    Fixture fix;
+    Sample samples[3];
+    unsigned ports = 0;
+
+    fixture_begin(&fix, 100);
+    for (uint16_t i = 0; i < 3; i++) {
+        insert(&fix, &samples[i], (uint16_t)(i + 1), 0);
+        tick();
+    }
+    flow_touch(fix.table, &samples[0].flow);
+    flow_table_each(fix.table, each_port, &ports);
+    cr_expect_eq(ports, 231);
+    fixture_end(&fix);
+}

@@ -36,6 +36,8 @@ static const Shape shapes[] = {
     {MESSAGE_DNS_LISTENER, sizeof(MessageDnsListener), 1, 1},
     {MESSAGE_LISTEN, sizeof(MessageListen), 1, 250},
     {MESSAGE_LISTENING, sizeof(MessageListening), 0, 0},
+    {MESSAGE_UNLISTEN, sizeof(MessageUnlisten), 0, 0},
+    {MESSAGE_UNLISTENED, sizeof(MessageUnlistened), 0, 0},
     {MESSAGE_GO, sizeof(MessagePlain), 0, 0},
     {MESSAGE_DATAPATH_READY, sizeof(MessagePlain), 0, 0},
     {MESSAGE_LOG, sizeof(MessageText), 0, 0},
