@@ -352,6 +352,8 @@ static void supervisor_message(Child *child, const Message *message, int *fds, s
         return;
     } else if (!from_inside && message->type == MESSAGE_LISTENING) {
         publisher_answer(sv->publisher, &message->listening);
+    } else if (!from_inside && message->type == MESSAGE_UNLISTENED) {
+        publisher_unlistened(sv->publisher, &message->unlistened);
     } else if (from_inside && message->type == MESSAGE_INSIDE_FAST_PATH &&
                sv->fast_path.type == 0) {
         sv->fast_path = message->fast_path_state;
