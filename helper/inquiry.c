@@ -274,8 +274,9 @@ static bool inquiry_can_record(int fd)
                                    S_ISSOCK(st.st_mode) || S_ISCHR(st.st_mode));
 }
 
-void inquiry_pcap_start(Inquiry *inquiry, int fd, uint64_t max_bytes, InquiryFunc func,
-                        void *user_data)
+/* @patient: for as long as it takes. */
+static void inquiry_record(Inquiry *inquiry, int fd, uint64_t max_bytes, bool patient,
+                           InquiryFunc func, void *user_data)
 {
     Question *question = question_new(inquiry, func, user_data, MESSAGE_PCAP_DONE);
 
@@ -290,7 +291,30 @@ void inquiry_pcap_start(Inquiry *inquiry, int fd, uint64_t max_bytes, InquiryFun
         question_fail(question, errno, "recording frames");
         return;
     }
+    if (patient) {
+        g_source_destroy(question->deadline);
+    }
     inquiry_put(question);
+}
+
+void inquiry_pcap_start(Inquiry *inquiry, int fd, uint64_t max_bytes, InquiryFunc func,
+                        void *user_data)
+{
+    inquiry_record(inquiry, fd, max_bytes, false, func, user_data);
+}
+
+bool inquiry_pcap_file(Inquiry *inquiry, const char *path, InquiryFunc func, void *user_data,
+                       GError **error)
+{
+    /* Not to wait for the reader of a named pipe: without one it is an error. */
+    FD_AUTO fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+
+    if (fd < 0) {
+        fault_set(error, FAULT_OPTION, errno, "--pcap %s: %s", path, g_strerror(errno));
+        return false;
+    }
+    inquiry_record(inquiry, fd, 0, true, func, user_data);
+    return true;
 }
 
 void inquiry_pcap_stop(Inquiry *inquiry, InquiryFunc func, void *user_data)

@@ -60,6 +60,10 @@ void inquiry_stats(Inquiry *inquiry, InquiryFunc func, void *user_data);
 /* {}. @fd: a file, pipe, socket or device, open for writing; borrowed. @max_bytes: 0 for no limit. */
 void inquiry_pcap_start(Inquiry *inquiry, int fd, uint64_t max_bytes, InquiryFunc func,
                         void *user_data);
+/* The same into a file of that name, mode 0600 if it is new, else emptied: before lock-down, and before the datapath has begun, which
+ * may take long. False with @error set, and no question. */
+bool inquiry_pcap_file(Inquiry *inquiry, const char *path, InquiryFunc func, void *user_data,
+                       GError **error);
 /* {"bytes": N, "frames": N, "dropped": N} of the recording under way, or else the last. */
 void inquiry_pcap_stop(Inquiry *inquiry, InquiryFunc func, void *user_data);
 

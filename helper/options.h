@@ -26,6 +26,7 @@ typedef enum OptionId {
     OPTION_MAX_FLOWS,
     OPTION_MAX_PENDING,
     OPTION_LOG_LEVEL,
+    OPTION_PCAP,
     OPTION_VALUE_COUNT,
     /* Repeatable: the index of OptionValues.list, less OPTION_LIST_FIRST. */
     OPTION_LIST_FIRST = OPTION_VALUE_COUNT,

@@ -461,6 +461,10 @@ Settings *settings_new(const Options *options, GPtrArray *faults)
     settings->insecure = options_flag(options, OPTION_INSECURE_NO_LOCKDOWN);
     settings->outlive_parent = options_flag(options, OPTION_OUTLIVE_PARENT);
     settings_words(settings, options, faults);
+    settings->pcap = g_strdup(options_value(options, OPTION_PCAP));
+    if (settings->pcap != NULL && settings->pcap[0] == '\0') {
+        settings_fault(faults, OPTION_PCAP, settings->pcap, "want the name of a file");
+    }
     settings->max_flows = settings_limit(options, OPTION_MAX_FLOWS, faults);
     settings->max_pending = settings_limit(options, OPTION_MAX_PENDING, faults);
     settings_target(settings, options, faults);
@@ -482,6 +486,7 @@ void settings_free(Settings *settings)
     g_strfreev(settings->guest.command);
     g_array_unref(settings->dns_upstream);
     g_free(settings->resolv_conf);
+    g_free(settings->pcap);
     g_ptr_array_unref(settings->publish);
     g_free(settings);
 }

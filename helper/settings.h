@@ -82,6 +82,7 @@ typedef struct GuestSettings {
  * @publish:      PortMap elements, in the order given, host addresses filled in
  * @max_flows:    TCP connections relayed at most, @max_pending: of which not answered yet; 0: what RLIMIT_NOFILE leaves
  * @insecure:     --insecure-no-lockdown
+ * @pcap:         file that frames are recorded into from the start, or NULL
  * @report_fd, @ready_fd, @exit_fd: -1 for none
  */
 typedef struct Settings {
@@ -101,6 +102,7 @@ typedef struct Settings {
     bool outlive_parent;
     bool insecure;
     LogLevel log_level;
+    char *pcap;
 } Settings;
 
 /**

@@ -32,6 +32,7 @@
 #include "guest/sandbox.h"
 #include "guest/target.h"
 #include "hostaddr.h"
+#include "inquiry.h"
 #include "lockdown/lockdown.h"
 #include "lockdown/process.h"
 #include "message.h"
@@ -65,6 +66,7 @@ typedef struct Supervisor {
     Child *inside;
     Child *datapath;
     Publisher *publisher;
+    Inquiry *inquiry;
     ResolvConf *resolvconf;
     HostAddr *hostaddr;
     MessageLink link;
@@ -358,6 +360,8 @@ static void supervisor_message(Child *child, const Message *message, int *fds, s
                sv->fast_path.type == 0) {
         sv->fast_path = message->fast_path_state;
         supervisor_check_ready(sv);
+    } else if (!from_inside && inquiry_take(sv->inquiry, message)) {
+        /* It brings no fds. */
     } else if (message->type == MESSAGE_LOCKED) {
         sv->locked.held[from_inside ? ROLE_INSIDE : ROLE_DATAPATH] = message->locked.held;
     } else if (!from_inside && message->type == MESSAGE_DATAPATH_READY) {
@@ -535,6 +539,36 @@ static bool supervisor_lock_down(Supervisor *sv, GError **error)
     return lock != NULL && lockdown_finish(lock, &sv->locked.held[ROLE_SUPERVISOR], error);
 }
 
+/* InquirySendFunc */
+static int supervisor_ask(const void *message, size_t size, const int *fds, size_t count,
+                          void *user_data)
+{
+    return child_send(((Supervisor *)user_data)->datapath, message, size, fds, count);
+}
+
+/* InquiryFunc: --pcap. An answer comes before "ready", as it is asked for before MESSAGE_GO. */
+static void supervisor_recording(json_t *take_result, const GError *error, void *user_data)
+{
+    Supervisor *sv = user_data;
+
+    json_decref(take_result);
+    if (error != NULL && sv->state != SUPERVISOR_ENDING) {
+        g_autoptr(GError) fault = fault_new(FAULT_OPTION, fault_errno(error), "--pcap %s: %s",
+                                            sv->settings->pcap, g_strerror(fault_errno(error)));
+
+        supervisor_error(sv, fault);
+        supervisor_fail_start(sv);
+    }
+}
+
+static bool supervisor_record(Supervisor *sv, GError **error)
+{
+    sv->inquiry = inquiry_new(sv->context, supervisor_ask, sv, child_pid(sv->datapath),
+                              child_pid(sv->inside));
+    return sv->settings->pcap == NULL ||
+           inquiry_pcap_file(sv->inquiry, sv->settings->pcap, supervisor_recording, sv, error);
+}
+
 static bool supervisor_start(Supervisor *sv, GError **error)
 {
     size_t nofile;
@@ -562,7 +596,7 @@ static bool supervisor_start(Supervisor *sv, GError **error)
     sv->publisher = publisher_new(sv->settings->publish, &sv->settings->guest,
                                   child_sock(sv->datapath), sv->report, supervisor_published, sv);
     publisher_start(sv->publisher);
-    return supervisor_lock_down(sv, error);
+    return supervisor_record(sv, error) && supervisor_lock_down(sv, error);
 }
 
 static void supervisor_report_exit(const Supervisor *sv)
@@ -585,6 +619,7 @@ static void supervisor_report_exit(const Supervisor *sv)
 /* Children first: when the last record is out, nothing of ours is left. */
 static void supervisor_clear(Supervisor *sv)
 {
+    g_clear_pointer(&sv->inquiry, inquiry_free);
     g_clear_pointer(&sv->publisher, publisher_free);
     g_clear_pointer(&sv->datapath, child_free);
     child_dismiss(sv->inside, SUPERVISOR_DISMISS_MS);

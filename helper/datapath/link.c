@@ -84,17 +84,15 @@ void link_send(Link *link, const void *frame, size_t len)
 {
     ssize_t done;
 
+    if (link->pcap != NULL) {
+        pcap_frame(link->pcap, frame,
+                   len); /* before: what the guest has seen is on record, whatever ends us */
+    }
     do {
         done = write(link->fd, frame, len);
     } while (done < 0 && errno == EINTR);
-    if (done < 0) {
-        link->counters.dropped++;
-        return;
-    }
-    link->counters.to_guest++;
-    if (link->pcap != NULL) {
-        pcap_frame(link->pcap, frame, len);
-    }
+    link->counters.dropped += done < 0;
+    link->counters.to_guest += done >= 0;
 }
 
 void link_set_pcap(Link *link, Pcap *pcap)
