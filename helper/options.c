@@ -74,7 +74,6 @@ static const OptionRow option_table[] = {
     {"control", 0, OPTION_UNSUPPORTED, "PATH", NULL},
     {"control-fd", 0, OPTION_UNSUPPORTED, "N", NULL},
     {"observe-fd", 0, OPTION_UNSUPPORTED, "N", NULL},
-    {"pcap", 0, OPTION_UNSUPPORTED, "FILE", NULL},
 };
 
 #define OPTION_ROWS G_N_ELEMENTS(option_table)
