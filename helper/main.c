@@ -35,8 +35,9 @@ static int main_refuse(const Settings *settings, Report *report, const GPtrArray
 /* What the command line does not name is none of ours: a leaked fd of the runtime must not reach any of our processes. */
 static void main_close_inherited(const Settings *settings)
 {
-    const int keep[] = {settings->report_fd, settings->ready_fd, settings->exit_fd,
-                        settings->guest.netns_fd, settings->guest.userns_fd};
+    const int keep[] = {settings->report_fd,      settings->ready_fd,   settings->exit_fd,
+                        settings->control_fd,     settings->observe_fd, settings->guest.netns_fd,
+                        settings->guest.userns_fd};
 
     process_close_others(keep, G_N_ELEMENTS(keep));
 }

@@ -38,6 +38,11 @@ static const OptionRow option_table[] = {
     {"ready-fd", 0, OPTION_READY_FD, "N",
      "write one byte, 1, to this fd when ready, then close it"},
     {"exit-fd", 0, OPTION_EXIT_FD, "N", "end when this fd hangs up"},
+    {"control", 0, OPTION_CONTROL, "PATH",
+     "take requests at this Unix socket, made with mode 0600"},
+    {"control-fd", 0, OPTION_CONTROL_FD, "N",
+     "take requests from this fd, a Unix socket, connected or listening"},
+    {"observe-fd", 0, OPTION_OBSERVE_FD, "N", "the same, but refuse those that change anything"},
     {"outlive-parent", 0, OPTION_OUTLIVE_PARENT, NULL, "do not end with the parent process"},
     {"ifname", 0, OPTION_IFNAME, "NAME", "name of the interface in the guest (default: tap0)"},
     {"mtu", 0, OPTION_MTU, "N", "its MTU, 68 to 65521 (default: 65520)"},
@@ -71,9 +76,6 @@ static const OptionRow option_table[] = {
     {"fd", 0, OPTION_UNSUPPORTED, "N", NULL},
     {"listen", 0, OPTION_UNSUPPORTED, "PATH", NULL},
     {"socket-type", 0, OPTION_UNSUPPORTED, "TYPE", NULL},
-    {"control", 0, OPTION_UNSUPPORTED, "PATH", NULL},
-    {"control-fd", 0, OPTION_UNSUPPORTED, "N", NULL},
-    {"observe-fd", 0, OPTION_UNSUPPORTED, "N", NULL},
 };
 
 #define OPTION_ROWS G_N_ELEMENTS(option_table)

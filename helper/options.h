@@ -27,6 +27,9 @@ typedef enum OptionId {
     OPTION_MAX_PENDING,
     OPTION_LOG_LEVEL,
     OPTION_PCAP,
+    OPTION_CONTROL,
+    OPTION_CONTROL_FD,
+    OPTION_OBSERVE_FD,
     OPTION_VALUE_COUNT,
     /* Repeatable: the index of OptionValues.list, less OPTION_LIST_FIRST. */
     OPTION_LIST_FIRST = OPTION_VALUE_COUNT,

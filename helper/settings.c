@@ -328,30 +328,38 @@ static const char *settings_publish_missing(const PortMap *map)
     return map->proxy != 0 ? "proxy=" : NULL;
 }
 
-static void settings_publish_one(Settings *settings, const char *spec, const char *address,
-                                 GPtrArray *faults)
+PortMap *settings_port_map(const Settings *settings, const char *spec, GError **error)
+{
+    g_autoptr(GError) cause = NULL;
+    g_autoptr(PortMap) map = portmap_parse(spec, &cause);
+    const char *missing = map != NULL ? settings_publish_missing(map) : NULL;
+
+    if (missing != NULL) {
+        fault_set(error, FAULT_NOT_SUPPORTED, 0, "--publish %s: '%s' is not supported yet", spec,
+                  missing);
+        return NULL;
+    }
+    if (map != NULL && map->src != PORTMAP_SOURCE_UNSET &&
+        settings->guest.fast_path == FAST_PATH_OFF) {
+        fault_set(error, FAULT_OPTION, EINVAL,
+                  "--publish %s: src= needs --fast-path auto or require", spec);
+        return NULL;
+    }
+    if (map == NULL || (settings->publish_address != NULL &&
+                        !portmap_set_default_host(map, settings->publish_address, &cause))) {
+        fault_set(error, FAULT_OPTION, EINVAL, "--publish %s: %s", spec, cause->message);
+        return NULL;
+    }
+    return g_steal_pointer(&map);
+}
+
+static void settings_publish_one(Settings *settings, const char *spec, GPtrArray *faults)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(PortMap) map = portmap_parse(spec, &error);
-    const char *missing;
+    g_autoptr(PortMap) map = settings_port_map(settings, spec, &error);
 
     if (map == NULL) {
-        settings_fault(faults, OPTION_PUBLISH, spec, error->message);
-        return;
-    }
-    missing = settings_publish_missing(map);
-    if (missing != NULL) {
-        g_ptr_array_add(faults,
-                        fault_new(FAULT_NOT_SUPPORTED, 0, "--publish %s: '%s' is not supported yet",
-                                  spec, missing));
-        return;
-    }
-    if (map->src != PORTMAP_SOURCE_UNSET && settings->guest.fast_path == FAST_PATH_OFF) {
-        settings_fault(faults, OPTION_PUBLISH, spec, "src= needs --fast-path auto or require");
-        return;
-    }
-    if (address != NULL && !portmap_set_default_host(map, address, &error)) {
-        settings_fault(faults, OPTION_PUBLISH, spec, error->message);
+        g_ptr_array_add(faults, g_steal_pointer(&error));
         return;
     }
     for (guint i = 0; i < settings->publish->len; i++) {
@@ -380,30 +388,64 @@ static void settings_publish(Settings *settings, const Options *options, GPtrArr
         settings_fault(faults, OPTION_PUBLISH_ADDRESS, address, error->message);
         address = NULL;
     }
+    settings->publish_address = g_strdup(address);
     for (guint i = 0; i < specs->len; i++) {
-        settings_publish_one(settings, g_ptr_array_index(specs, i), address, faults);
+        settings_publish_one(settings, g_ptr_array_index(specs, i), faults);
     }
+}
+
+/* Which of the inherited fds @fd is too, or NULL. The exit fd may well be a control socket: its end is the parent's. */
+static const char *settings_other_use(const Settings *settings, int fd)
+{
+    if (fd == settings->report_fd) {
+        return "report-fd";
+    }
+    return fd == settings->ready_fd ? "ready-fd" : NULL;
+}
+
+static void settings_control_fd(const Settings *settings, OptionId id, int fd, GPtrArray *faults)
+{
+    const char *other = fd >= 0 ? settings_other_use(settings, fd) : NULL;
+
+    if (other == NULL && fd >= 0 && id == OPTION_OBSERVE_FD && fd == settings->control_fd) {
+        other = "control-fd";
+    }
+    if (other != NULL) {
+        g_ptr_array_add(faults, fault_new(FAULT_OPTION, EINVAL, "--%s %d: is --%s too",
+                                          options_name(id), fd, other));
+    }
+}
+
+static void settings_control(Settings *settings, const Options *options, GPtrArray *faults)
+{
+    settings->control = g_strdup(options_value(options, OPTION_CONTROL));
+    settings->control_fd = settings_fd(options, OPTION_CONTROL_FD, true, faults);
+    settings->observe_fd = settings_fd(options, OPTION_OBSERVE_FD, true, faults);
+    settings_control_fd(settings, OPTION_CONTROL_FD, settings->control_fd, faults);
+    settings_control_fd(settings, OPTION_OBSERVE_FD, settings->observe_fd, faults);
+}
+
+bool settings_log_level(const char *word, LogLevel *ret)
+{
+    static const char *const levels[] = {"error", "warning", "info", "debug"};
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(levels); i++) {
+        if (strcmp(levels[i], word) == 0) {
+            *ret = (LogLevel)i;
+            return true;
+        }
+    }
+    return false;
 }
 
 static void settings_words(Settings *settings, const Options *options, GPtrArray *faults)
 {
-    static const char *const levels[] = {"error", "warning", "info", "debug", NULL};
     const char *level = options_value(options, OPTION_LOG_LEVEL);
     const char *fast_path = options_value(options, OPTION_FAST_PATH);
 
     settings->log_level = LOG_LEVEL_INFO;
-    if (level != NULL) {
-        bool found = false;
-
-        for (unsigned i = 0; levels[i] != NULL; i++) {
-            if (strcmp(levels[i], level) == 0) {
-                settings->log_level = (LogLevel)i;
-                found = true;
-            }
-        }
-        if (!found) {
-            settings_fault(faults, OPTION_LOG_LEVEL, level, "want error, warning, info or debug");
-        }
+    if (level != NULL && !settings_log_level(level, &settings->log_level)) {
+        settings_fault(faults, OPTION_LOG_LEVEL, level, "want error, warning, info or debug");
     }
     settings->guest.fast_path = FAST_PATH_AUTO;
     if (fast_path != NULL && strcmp(fast_path, "require") == 0) {
@@ -473,6 +515,7 @@ Settings *settings_new(const Options *options, GPtrArray *faults)
     settings_policy(settings, options, faults);
     settings_dns(settings, options, faults);
     settings_publish(settings, options, faults);
+    settings_control(settings, options, faults);
     return settings;
 }
 
@@ -488,5 +531,8 @@ void settings_free(Settings *settings)
     g_free(settings->resolv_conf);
     g_free(settings->pcap);
     g_ptr_array_unref(settings->publish);
+    g_free(settings->publish_address);
+    g_free(settings->control);
+    g_free(settings->api_socket);
     g_free(settings);
 }

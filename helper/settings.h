@@ -11,6 +11,7 @@
 
 #include "netaddr.h"
 #include "options.h"
+#include "portmap.h"
 
 #define SETTINGS_MAC_LEN     6
 #define SETTINGS_MTU_DEFAULT 65520
@@ -80,6 +81,9 @@ typedef struct GuestSettings {
  * @outbound4:    source address of outbound IPv4 sockets, AF_UNSPEC for the kernel's choice; @outbound6 likewise
  * @dns_upstream: NetAddr elements; empty: the host's resolv.conf
  * @publish:      PortMap elements, in the order given, host addresses filled in
+ * @publish_address: host address of those that name none, or NULL: all
+ * @control:      path of the control socket, or NULL; @control_fd, @observe_fd: inherited sockets, -1 for none
+ * @api_socket:   path of slirp4netns's API socket, or NULL
  * @max_flows:    TCP connections relayed at most, @max_pending: of which not answered yet; 0: what RLIMIT_NOFILE leaves
  * @insecure:     --insecure-no-lockdown
  * @pcap:         file that frames are recorded into from the start, or NULL
@@ -94,6 +98,11 @@ typedef struct Settings {
     GArray *dns_upstream;
     char *resolv_conf;
     GPtrArray *publish;
+    char *publish_address;
+    char *control;
+    int control_fd;
+    int observe_fd;
+    char *api_socket;
     unsigned max_flows;
     unsigned max_pending;
     int report_fd;
@@ -115,7 +124,13 @@ typedef struct Settings {
  * Never returns NULL: with faults the result is good for report_fd and log_level alone.
  */
 Settings *settings_new(const Options *options, GPtrArray *faults);
+/* "error", "warning"... */
+bool settings_log_level(const char *word, LogLevel *ret);
 void settings_free(Settings *settings);
+
+/* A port map as --publish would take it: parsed, of a kind that is supported, the host address filled in. NULL with @error set
+ * (FAULT_OPTION, FAULT_NOT_SUPPORTED), which names --publish and @spec. */
+PortMap *settings_port_map(const Settings *settings, const char *spec, GError **error);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Settings, settings_free)
 
 #endif

@@ -24,6 +24,7 @@
 
 #include "bindport.h"
 #include "children.h"
+#include "control/service.h"
 #include "datapath/datapath.h"
 #include "endings.h"
 #include "fault.h"
@@ -33,8 +34,8 @@
 #include "guest/target.h"
 #include "hostaddr.h"
 #include "inquiry.h"
-#include "lockdown/lockdown.h"
 #include "lockdown/process.h"
+#include "lockdown/supervise.h"
 #include "message.h"
 #include "publisher.h"
 #include "record.h"
@@ -67,6 +68,7 @@ typedef struct Supervisor {
     Child *datapath;
     Publisher *publisher;
     Inquiry *inquiry;
+    Service *service;
     ResolvConf *resolvconf;
     HostAddr *hostaddr;
     MessageLink link;
@@ -306,6 +308,7 @@ static void supervisor_ready(Supervisor *sv)
         return;
     }
     sv->state = SUPERVISOR_RUNNING;
+    service_begin(sv->service, sv->publisher, sv->inquiry, sv->report);
     report_event(sv->report, SALLYPORT_EVENT_READY,
                  record_ready(sv->settings, &sv->link, &sv->fast_path, &sv->locked, published));
     if (sv->settings->ready_fd >= 0 && !process_write_ready(sv->settings->ready_fd)) {
@@ -526,19 +529,6 @@ static void supervisor_check_outbound(Supervisor *sv)
     }
 }
 
-/* When the last child has been made: from here on nothing is executed, and files are opened to be read alone. */
-static bool supervisor_lock_down(Supervisor *sv, GError **error)
-{
-    /* Of root's: ports below 1024; paths that only root may follow, to see whether the guest's is still there. */
-    const uint64_t kept =
-        UINT64_C(1) << CAP_NET_BIND_SERVICE | UINT64_C(1) << CAP_DAC_READ_SEARCH |
-        (sv->settings->guest.kind == GUEST_NETNS_PATH ? UINT64_C(1) << CAP_SYS_PTRACE : 0);
-    Lockdown *lock = lockdown_begin_keeping(ROLE_SUPERVISOR, kept, sv->settings->insecure, error);
-
-    sv->locked.insecure = sv->settings->insecure;
-    return lock != NULL && lockdown_finish(lock, &sv->locked.held[ROLE_SUPERVISOR], error);
-}
-
 /* InquirySendFunc */
 static int supervisor_ask(const void *message, size_t size, const int *fds, size_t count,
                           void *user_data)
@@ -592,11 +582,20 @@ static bool supervisor_start(Supervisor *sv, GError **error)
     if (sv->sandbox == NULL) {
         target_watch(sv->target, sv->context, supervisor_target_gone, sv);
     }
+    sv->service = service_new(sv->settings, sv->context, error);
+    if (sv->service == NULL) {
+        return false;
+    }
     report_attach(sv->report, sv->context);
     sv->publisher = publisher_new(sv->settings->publish, &sv->settings->guest,
                                   child_sock(sv->datapath), sv->report, supervisor_published, sv);
     publisher_start(sv->publisher);
-    return supervisor_record(sv, error) && supervisor_lock_down(sv, error);
+    if (!supervisor_record(sv, error)) {
+        return false;
+    }
+    sv->locked.insecure = sv->settings->insecure;
+    return lockdown_supervise(sv->settings, service_wanted(sv->settings),
+                              &sv->locked.held[ROLE_SUPERVISOR], error);
 }
 
 static void supervisor_report_exit(const Supervisor *sv)
@@ -619,6 +618,7 @@ static void supervisor_report_exit(const Supervisor *sv)
 /* Children first: when the last record is out, nothing of ours is left. */
 static void supervisor_clear(Supervisor *sv)
 {
+    g_clear_pointer(&sv->service, service_free);
     g_clear_pointer(&sv->inquiry, inquiry_free);
     g_clear_pointer(&sv->publisher, publisher_free);
     g_clear_pointer(&sv->datapath, child_free);

@@ -254,8 +254,8 @@ static bool inside_lock_down(const Inside *inside, const MessageFastPathState *s
     int failed;
 
     process_renew_bonds(inside->parent);
-    lock = lockdown_begin_keeping(ROLE_INSIDE, inside->rules != NULL ? kept : 0, inside->insecure,
-                                  error);
+    lock = lockdown_begin_keeping(ROLE_INSIDE, inside->rules != NULL ? kept : 0, false,
+                                  inside->insecure, error);
     if (lock == NULL || !lockdown_finish(lock, &locked.held, error)) {
         return false;
     }

@@ -211,6 +211,13 @@ static const FilterRow calls_supervisor[] = {
     {CALL(write)},
 };
 
+/* Clients come, and at the end the file of the socket goes: relative to its directory, and no directory itself. */
+static const FilterRow calls_control[] = {
+    {CALL(accept4)},
+    {CALL(getsockopt), 2, {INT(1, SOL_SOCKET), INT(2, SO_PEERCRED)}},
+    {CALL(unlinkat), 1, {INT(2, 0)}},
+};
+
 /* All of it is libraries': memory, locks, time, a clean end, and how a caught bug ends. */
 static const FilterRow calls_common[] = {
     {CALL(brk)},           /* library: malloc(3) */
@@ -270,6 +277,7 @@ const FilterRow *filter_rows(FilterCalls calls, size_t *ret_count)
         [FILTER_CALLS_DATAPATH] = {calls_datapath, G_N_ELEMENTS(calls_datapath)},
         [FILTER_CALLS_INSIDE] = {calls_inside, G_N_ELEMENTS(calls_inside)},
         [FILTER_CALLS_SUPERVISOR] = {calls_supervisor, G_N_ELEMENTS(calls_supervisor)},
+        [FILTER_CALLS_CONTROL] = {calls_control, G_N_ELEMENTS(calls_control)},
         [FILTER_CALLS_COMMON] = {calls_common, G_N_ELEMENTS(calls_common)},
         [FILTER_CALLS_SANITIZER] = {calls_sanitizer, G_N_ELEMENTS(calls_sanitizer)},
     };

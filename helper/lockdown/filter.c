@@ -251,7 +251,7 @@ static void filter_make(FilterCode *code, const FilterList *list)
     filter_return(code, SECCOMP_RET_KILL_PROCESS);
 }
 
-bool filter_load(Role role, GError **error)
+bool filter_load(Role role, bool serves, GError **error)
 {
     static const FilterCalls calls[ROLES] = {
         [ROLE_SUPERVISOR] = FILTER_CALLS_SUPERVISOR,
@@ -270,6 +270,9 @@ bool filter_load(Role role, GError **error)
     list.count = 1;
     filter_list_add(&list, FILTER_CALLS_COMMON);
     filter_list_add(&list, calls[role]);
+    if (serves) {
+        filter_list_add(&list, FILTER_CALLS_CONTROL);
+    }
 #ifdef SALLYPORT_SANITIZED
     filter_list_add(&list, FILTER_CALLS_SANITIZER);
 #endif

@@ -36,6 +36,7 @@ typedef enum FilterCalls {
     FILTER_CALLS_DATAPATH,
     FILTER_CALLS_INSIDE,
     FILTER_CALLS_SUPERVISOR,
+    FILTER_CALLS_CONTROL, /* and a supervisor's that has a control socket */
     FILTER_CALLS_COMMON,
     FILTER_CALLS_SANITIZER, /* of builds with one */
     FILTER_CALLS_KINDS
@@ -45,11 +46,12 @@ const FilterRow *filter_rows(FilterCalls calls, size_t *ret_count);
 
 /**
  * filter_load() - from now on every thread of this process that calls anything else is the end of the process
+ * @serves: ROLE_SUPERVISOR: FILTER_CALLS_CONTROL too
  *
  * Other architectures and x32 are killed too. Sets no_new_privs if it is not set. A refusal by the kernel is an error.
  *
  * Return: false with @error set (FAULT_LOCKDOWN)
  */
-bool filter_load(Role role, GError **error);
+bool filter_load(Role role, bool serves, GError **error);
 
 #endif

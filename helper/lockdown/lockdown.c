@@ -16,7 +16,8 @@
  *           proof holds, and these are closed before the process says that it is locked. Rejected: a thread that opens them
  *           before Landlock and ends before the filter, which took 1 ms of the start.
  * The supervisor has no Landlock: it reads what paths of the user's lead to, and a restricted process may not follow
- *           /proc/PID/ns/net of others (ptrace access). Its filter lets it open files to read them alone.
+ *           /proc/PID/ns/net of others (ptrace access). Its filter lets it open files to read them alone; with a control socket it
+ *           may remove files, to take away its own at the end.
  * Bounding set: can be emptied with CAP_SETPCAP alone. The datapath has it in its namespace, inside in the guest's, a supervisor
  *           started by root too; of an ordinary user's supervisor it stays full, and no_new_privs makes it moot.
  *
@@ -48,6 +49,7 @@
 struct Lockdown {
     Role role;
     bool insecure;
+    bool serves;
     uint32_t held;
     ProofPlan plan;
     Proof *proof;
@@ -201,14 +203,21 @@ Lockdown *lockdown_begin(Role role, const Namespaces *parent, bool insecure, GEr
     return lockdown_new(role, 0, parent, insecure, error);
 }
 
-Lockdown *lockdown_begin_keeping(Role role, uint64_t caps, bool insecure, GError **error)
+Lockdown *lockdown_begin_keeping(Role role, uint64_t caps, bool serves, bool insecure,
+                                 GError **error)
 {
-    return lockdown_new(role, caps, NULL, insecure, error);
+    Lockdown *lock = lockdown_new(role, caps, NULL, insecure, error);
+
+    if (lock != NULL) {
+        lock->serves = serves;
+    }
+    return lock;
 }
 
 static bool lockdown_filter(Lockdown *lock, GError **error)
 {
-    if ((lock->threads && !lockdown_look(lock, error)) || !filter_load(lock->role, error) ||
+    if ((lock->threads && !lockdown_look(lock, error)) ||
+        !filter_load(lock->role, lock->serves, error) ||
         !proof_read_tasks(lock->proof, &lock->plan, error)) {
         return false;
     }

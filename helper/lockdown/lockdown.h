@@ -42,8 +42,10 @@ typedef struct Lockdown Lockdown;
  */
 Lockdown *lockdown_begin(Role role, const Namespaces *parent, bool insecure, GError **error);
 
-/* The same for the other two, which keep what they have of @caps, a set of 1 << CAP_*. Needs every thread there will be. */
-Lockdown *lockdown_begin_keeping(Role role, uint64_t caps, bool insecure, GError **error);
+/* The same for the other two, which keep what they have of @caps, a set of 1 << CAP_*. Needs every thread there will be. @serves: a
+ * supervisor that has a control socket. */
+Lockdown *lockdown_begin_keeping(Role role, uint64_t caps, bool serves, bool insecure,
+                                 GError **error);
 
 /**
  * lockdown_finish() - the filter, and the proof

@@ -246,8 +246,6 @@ LAB_TEST(badinput, what_is_not_built_yet_says_so)
         {"-p 8080:80,fd=web", {"fd=", "not supported yet"}},
         {"-p 8080:80,proxy=v2", {"proxy=", "not supported yet"}},
         {"-p unix:/run/x.sock:80", {"unix:", "not supported yet"}},
-        {"--control=/run/control", {"--control", "not supported yet"}},
-        {"--control-fd=4", {"--control-fd", "not supported yet"}},
     };
     static const char *const guests[] = {"--fd=0", "--listen=/run/vm.sock"};
 

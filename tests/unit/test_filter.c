@@ -43,7 +43,7 @@ static int tried(Role role, const Attempt *attempt)
     if (pid == 0) {
         (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* no core */
         (void)signal(SIGSEGV, SIG_DFL);           /* a sanitizer would tell of it */
-        if (!filter_load(role, NULL)) {
+        if (!filter_load(role, false, NULL)) {
             _exit(99);
         }
         /* What waits is ended by the parent; but nothing that is allowed waits on such arguments for ever. */
@@ -191,7 +191,7 @@ Test(filter, x32_and_the_32_bit_entry_are_the_end)
         long result = 20; /* getpid(2) of that table, and writev(2) of ours */
 
         (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-        if (!filter_load(ROLE_DATAPATH, NULL)) {
+        if (!filter_load(ROLE_DATAPATH, false, NULL)) {
             _exit(99);
         }
         __asm__ volatile("int $0x80" : "+a"(result) : : "memory");

@@ -39,6 +39,9 @@ static const OptionSample with_value[] = {
     {"max-pending", OPTION_MAX_PENDING},
     {"log-level", OPTION_LOG_LEVEL},
     {"pcap", OPTION_PCAP},
+    {"control", OPTION_CONTROL},
+    {"control-fd", OPTION_CONTROL_FD},
+    {"observe-fd", OPTION_OBSERVE_FD},
 };
 
 static const OptionSample repeatable[] = {
@@ -58,8 +61,7 @@ static const OptionSample flags[] = {
     {"version", OPTION_VERSION},
 };
 
-static const char *const unsupported[] = {"fd",         "listen",     "socket-type", "control",
-                                          "control-fd", "observe-fd"};
+static const char *const unsupported[] = {"fd", "listen", "socket-type"};
 
 static unsigned values_given(const Options *options)
 {
