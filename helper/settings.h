@@ -86,6 +86,7 @@ typedef struct GuestSettings {
  * @api_socket:   path of slirp4netns's API socket, or NULL
  * @max_flows:    TCP connections relayed at most, @max_pending: of which not answered yet; 0: what RLIMIT_NOFILE leaves
  * @insecure:     --insecure-no-lockdown
+ * @pcap:         file that frames are recorded into from the start, or NULL
  * @report_fd, @ready_fd, @exit_fd: -1 for none
  */
 typedef struct Settings {
@@ -110,6 +111,7 @@ typedef struct Settings {
     bool outlive_parent;
     bool insecure;
     LogLevel log_level;
+    char *pcap;
 } Settings;
 
 /**
@@ -122,6 +124,8 @@ typedef struct Settings {
  * Never returns NULL: with faults the result is good for report_fd and log_level alone.
  */
 Settings *settings_new(const Options *options, GPtrArray *faults);
+/* "error", "warning"... */
+bool settings_log_level(const char *word, LogLevel *ret);
 void settings_free(Settings *settings);
 
 /* A port map as --publish would take it: parsed, of a kind that is supported, the host address filled in. NULL with @error set
