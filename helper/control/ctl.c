@@ -84,14 +84,19 @@ int ctl_complain(const char *format, ...)
 static int ctl_explain_refusal(const Ctl *ctl, const char *command)
 {
     const SallyportRefusal *refusal = sallyport_control_refusal(ctl->control);
+    const char *text = refusal->message;
 
     if (ctl->json) {
         (void)puts(sallyport_control_reply(ctl->control));
     }
-    if (refusal->errno_name != NULL && strstr(refusal->message, refusal->errno_name) == NULL) {
-        return ctl_complain("%s: %s (%s)", command, refusal->message, refusal->errno_name);
+    if (g_str_has_prefix(text, command) && text[strlen(command)] == ':') {
+        text += strlen(command) + 1; /* some say so themselves */
+        text += strspn(text, " ");
     }
-    return ctl_complain("%s: %s", command, refusal->message);
+    if (refusal->errno_name != NULL && strstr(text, refusal->errno_name) == NULL) {
+        return ctl_complain("%s: %s (%s)", command, text, refusal->errno_name);
+    }
+    return ctl_complain("%s: %s", command, text);
 }
 
 static int ctl_explain(const Ctl *ctl, const char *command, int result)

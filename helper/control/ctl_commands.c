@@ -15,6 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <jansson.h>
 
@@ -246,10 +248,30 @@ int ctl_stats(Ctl *ctl)
     return 0;
 }
 
-/* The file is made here, as whoever calls: the helper is given the fd. An old one is emptied. */
+/* A regular file, or one that is not there, is made under another name beside it, and takes its name when the helper has taken
+ * it: a start that is refused harms nobody's recording. What else there is (a pipe, a terminal) is opened as it is. */
+static int pcap_open(const char *path, char **ret_made)
+{
+    struct stat st;
+    int fd;
+
+    *ret_made = NULL;
+    if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+        return open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    }
+    *ret_made = g_strdup_printf("%s.XXXXXX", path);
+    fd = mkostemp(*ret_made, O_CLOEXEC); /* mode 0600 */
+    if (fd < 0) {
+        g_clear_pointer(ret_made, g_free);
+    }
+    return fd;
+}
+
+/* The file is made here, as whoever calls: the helper is given the fd. */
 static int pcap_start(const Ctl *ctl, const char *path)
 {
-    FD_AUTO fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    g_autofree char *made = NULL;
+    FD_AUTO fd = pcap_open(path, &made);
     int r;
 
     if (fd < 0) {
@@ -257,6 +279,12 @@ static int pcap_start(const Ctl *ctl, const char *path)
     }
     r = sallyport_control_pcap_start(ctl->control, fd, (uint64_t)ctl->max_bytes, ctl->timeout_ms);
     (void)print_json(ctl, r);
+    if (made != NULL && r < 0) {
+        (void)unlink(made); /* nothing is in it */
+    } else if (made != NULL && rename(made, path) < 0) {
+        return ctl_complain("pcap: recording to %s: it cannot be renamed: %s", made,
+                            g_strerror(errno));
+    }
     return r;
 }
 

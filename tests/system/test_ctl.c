@@ -183,6 +183,145 @@ LAB_TEST(ctl, command_line_publications_are_listed_and_can_be_taken_back)
     lab_output_clear(&output);
 }
 
+/* One word of a row, counted from 0; columns have two blanks between them. g_free(). */
+static char *cell(const char *out, unsigned row, unsigned column)
+{
+    g_auto(GStrv) lines = g_strsplit(out, "\n", -1);
+    g_auto(GStrv) words = NULL;
+    g_autoptr(GRegex) gap = g_regex_new("  +", 0, 0, NULL);
+
+    LAB_ASSERT(g_strv_length(lines) > row);
+    words = g_regex_split(gap, g_strstrip(lines[row]), 0);
+    LAB_CHECK(g_strv_length(words) > column, "no column %u: %s", column, lines[row]);
+    return g_strdup(words[column]);
+}
+
+static void expect_cell(const LabOutput *output, unsigned row, unsigned column, const char *text)
+{
+    g_autofree char *word = cell(output->out, row, column);
+
+    LAB_CHECK(strcmp(word, text) == 0, "%s is not %s in:\n%s", word, text, output->out);
+}
+
+/* Lists flows until that cell has that text. */
+static void await_cell(Lab *lab, LabOutput *output, unsigned row, unsigned column, const char *text)
+{
+    int64_t end = lab_now() + LAB_MS(CTL_MS);
+    bool there = false;
+
+    while (!there && lab_now() < end) {
+        g_autofree char *word = NULL;
+
+        LAB_ASSERT_EQ(ctl(lab, output, "flows", NULL), 0);
+        word = cell(output->out, row, column);
+        there = strcmp(word, text) == 0;
+    }
+    LAB_CHECK(there, "no %s in:\n%s", text, output->out);
+}
+
+/* PATH, PROTOCOL, STATE, GUEST, GUEST-PEER, HOST, HOST-PEER, IN, OUT, AGE */
+LAB_TEST(ctl, flows_are_those_of_a_published_port_with_their_bytes)
+{
+    int listener = lab_listen(lab, LAB_GUEST, "0.0.0.0", 8000);
+    g_autofree char *option = g_strdup_printf("--control=%s", control_path(lab));
+    LabOutput output = {0};
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    int client, server;
+
+    (void)lab_helper(lab, "-p 8080:8000", option, NULL);
+    LAB_ASSERT_EQ(ctl(lab, &output, "flows", NULL), 0);
+    LAB_CHECK(strcspn(output.out, "\n") + 1 == strlen(output.out), "%s", output.out);
+    client = lab_connected(lab, LAB_FAR, LAB_HOST_V4, 8080);
+    server = lab_accepted(listener);
+    lab_say(client, server, "there");
+    lab_say(server, client, "and back");
+    await_cell(lab, &output, 1, 8, "8"); /* counted a moment after they are sent */
+    expect_cell(&output, 1, 0, "relay");
+    expect_cell(&output, 1, 1, "tcp");
+    expect_cell(&output, 1, 2, "open");
+    expect_cell(&output, 1, 3, LAB_GUEST_V4 ":8000");
+    expect_cell(&output, 1, 5, LAB_HOST_V4 ":8080");
+    LAB_ASSERT_CALL(getsockname(client, (struct sockaddr *)&address, &length));
+    expect_cell(&output, 1, 6, lab_address_text(&address));
+    expect_cell(&output, 1, 7, "5");
+
+    LAB_ASSERT_EQ(ctl(lab, &output, "top", "--iterations", "1", "--interval", "0.1", NULL), 0);
+    LAB_CHECK(strstr(output.out, "1 flows, in 0/s, out 0/s\n") == output.out, "%s", output.out);
+    LAB_CHECK(strstr(output.out, LAB_GUEST_V4 ":8000") != NULL, "%s", output.out);
+    lab_output_clear(&output);
+    close(client);
+    close(server);
+}
+
+LAB_TEST(ctl, stats_have_a_name_and_a_number_each)
+{
+    LabOutput output = {0};
+    g_auto(GStrv) lines = NULL;
+
+    (void)controlled_helper(lab);
+    LAB_ASSERT_EQ(ctl(lab, &output, "stats", NULL), 0);
+    LAB_CHECK(strstr(output.out, "counters.gate.malformed ") != NULL, "%s", output.out);
+    lines = g_strsplit(output.out, "\n", -1);
+    for (unsigned i = 1; lines[i] != NULL && *lines[i] != '\0'; i++) {
+        g_autofree char *value = cell(output.out, i, 1);
+        char *end;
+
+        (void)strtoll(value, &end, 10);
+        LAB_CHECK(*end == '\0', "%s", lines[i]);
+    }
+    lab_output_clear(&output);
+}
+
+/* A datagram of a hundred bytes goes out, past the fast path. */
+static void send_hundred_bytes(Lab *lab)
+{
+    int far = lab_udp(lab, LAB_FAR, LAB_FAR_V4, 9000);
+    int guest = lab_udp_connected(lab, LAB_GUEST, LAB_FAR_V4, 9000);
+    char bytes[100] = "";
+
+    lab_send(guest, bytes, sizeof bytes);
+    LAB_ASSERT_EQ(lab_recv_datagram(far, bytes, sizeof bytes, NULL, LAB_MS(LAB_WAIT_MS)), 100);
+    close(guest);
+    close(far);
+}
+
+LAB_TEST(ctl, pcap_has_what_passed_between_start_and_stop)
+{
+    const char *path = lab_path(lab, "capture");
+    LabOutput output = {0};
+    g_autofree char *content = NULL;
+    gsize size = 0;
+
+    (void)controlled_helper(lab);
+    LAB_ASSERT_EQ(ctl(lab, &output, "pcap", "start", path, NULL), 0);
+    expect_silence(&output);
+    send_hundred_bytes(lab);
+    LAB_ASSERT_EQ(ctl(lab, &output, "pcap", "stop", NULL), 0);
+    LAB_ASSERT(g_file_get_contents(path, &content, &size, NULL));
+    /* With its headers, behind that of the file. */
+    LAB_CHECK(size >= 24 + 16 + 14 + 20 + 8 + 100, "%zu bytes: %s", size, output.out);
+    lab_output_clear(&output);
+}
+
+LAB_TEST(ctl, pcap_file_is_no_larger_than_asked_for)
+{
+    const char *path = lab_path(lab, "capture");
+    LabOutput output = {0};
+    g_autofree char *content = NULL;
+    gsize size = 0;
+
+    (void)controlled_helper(lab);
+    LAB_ASSERT_EQ(ctl(lab, &output, "pcap", "start", path, "--max-bytes=300", NULL), 0);
+    for (int i = 0; i < 3; i++) {
+        send_hundred_bytes(lab);
+    }
+    LAB_ASSERT_EQ(ctl(lab, &output, "pcap", "stop", NULL), 0);
+    LAB_ASSERT(g_file_get_contents(path, &content, &size, NULL));
+    LAB_CHECK(size > 24 && size <= 300, "%zu bytes: %s", size, output.out);
+    lab_output_clear(&output);
+}
+
 LAB_TEST(ctl, helper_that_is_not_there_any_more_is_said_so)
 {
     LabHelper *helper = controlled_helper(lab);

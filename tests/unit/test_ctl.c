@@ -244,8 +244,8 @@ Test(ctl, stats_are_names_and_numbers)
 
 Test(ctl, pcap_makes_the_file_for_its_owner_alone_and_stop_tells_its_size)
 {
-    char directory[] = "/tmp/test_ctl.XXXXXX", path[64];
-    struct stat st;
+    char directory[] = "/tmp/test_ctl.XXXXXX", path[64], complaints[256];
+    struct stat st, again;
 
     cr_assert_not_null(mkdtemp(directory));
     (void)snprintf(path, sizeof(path), "%s/file", directory);
@@ -255,12 +255,29 @@ Test(ctl, pcap_makes_the_file_for_its_owner_alone_and_stop_tells_its_size)
                             "\"max_bytes\":4096}}\n");
     cr_assert_eq(stat(path, &st), 0);
     cr_assert_eq(st.st_mode & 07777, 0600);
+    /* A refused start leaves what is there, and nothing else beside it. */
+    cr_assert_eq(RUN("{\"id\":1,\"error\":{\"code\":\"busy\",\"message\":\"pcap: it runs\"}}\n",
+                     "pcap", "start", path),
+                 1);
+    cr_assert_eq(stat(path, &again), 0);
+    cr_assert_eq(again.st_ino, st.st_ino);
+    cr_assert_eq(RUN("{\"id\":1,\"return\":{}}\n", "pcap", "start", path), 0);
+    cr_assert_eq(stat(path, &again), 0);
+    cr_assert_neq(again.st_ino, st.st_ino);
+    cr_assert_eq(RUN("{\"id\":1,\"return\":{}}\n", "pcap", "start", "/dev/null"), 0);
+    cr_assert_eq(lstat("/dev/null", &again), 0);
+    cr_assert(S_ISCHR(again.st_mode));
     (void)unlink(path);
-    (void)rmdir(directory);
+    cr_assert_eq(rmdir(directory), 0, "nothing else is there");
     cr_assert_eq(RUN("", "pcap", "start", path), 1);
     cr_assert_str_eq(asked, "");
     cr_assert_eq(RUN("{\"id\":1,\"return\":{\"bytes\":4000,\"frames\":7}}\n", "pcap", "stop"), 0);
     cr_assert_stdout_eq_str("7 frames, 4000 bytes, 0 dropped\n");
+    (void)snprintf(complaints, sizeof(complaints),
+                   "sallyport ctl: pcap: it runs\n"
+                   "sallyport ctl: pcap: %s: No such file or directory\n",
+                   path);
+    cr_assert_stderr_eq_str(complaints);
 }
 
 Test(ctl, log_level_is_silent)
