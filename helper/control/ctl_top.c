@@ -159,12 +159,13 @@ static void top_draw_screen(const char *header, const CtlListing *listing)
 static void top_draw(const CtlListing *listing)
 {
     g_autofree char *header = NULL, *in = NULL, *out = NULL;
+    size_t count = ctl_listing_count(listing);
     uint64_t rate_in, rate_out;
 
     ctl_listing_total(listing, &rate_in, &rate_out);
     in = top_rate(rate_in);
     out = top_rate(rate_out);
-    header = g_strdup_printf("%zu flows, in %s, out %s", ctl_listing_count(listing), in, out);
+    header = g_strdup_printf("%zu flow%s, in %s, out %s", count, count == 1 ? "" : "s", in, out);
     if (top_is_screen()) {
         top_draw_screen(header, listing);
     } else {

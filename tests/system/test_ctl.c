@@ -247,7 +247,7 @@ LAB_TEST(ctl, flows_are_those_of_a_published_port_with_their_bytes)
     expect_cell(&output, 1, 7, "5");
 
     LAB_ASSERT_EQ(ctl(lab, &output, "top", "--iterations", "1", "--interval", "0.1", NULL), 0);
-    LAB_CHECK(strstr(output.out, "1 flows, in 0/s, out 0/s\n") == output.out, "%s", output.out);
+    LAB_CHECK(strstr(output.out, "1 flow, in 0/s, out 0/s\n") == output.out, "%s", output.out);
     LAB_CHECK(strstr(output.out, LAB_GUEST_V4 ":8000") != NULL, "%s", output.out);
     lab_output_clear(&output);
     close(client);
