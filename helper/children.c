@@ -237,6 +237,11 @@ int child_sock(const Child *child)
     return child->sock;
 }
 
+pid_t child_pid(const Child *child)
+{
+    return child->pid;
+}
+
 void child_signal(Child *child, int number)
 {
     if (!child->reaped) {

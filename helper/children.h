@@ -42,6 +42,7 @@ int child_send(Child *child, const void *message, size_t size, const int *fds, s
 bool child_is_behind(const Child *child);
 
 int child_sock(const Child *child);
+pid_t child_pid(const Child *child);
 /* By pidfd, so it cannot hit another process. */
 void child_signal(Child *child, int number);
 

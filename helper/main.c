@@ -2,17 +2,20 @@
  *
  * main.c - the contents page: parse, judge, run
  *
- * Not here: everything else. Options are in options.c, their meaning in settings.c, a helper's life in supervisor.c.
+ * Not here: everything else. Options are in options.c, their meaning in settings.c, a helper's life in supervisor.c, its client in
+ *           control/ctl.c.
  */
 #include "config.h"
 
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <glib.h>
 #include <jansson.h>
 
+#include "control/ctl.h"
 #include "lockdown/process.h"
 #include "options.h"
 #include "report.h"
@@ -61,6 +64,14 @@ static void main_speak_plainly(const Options *options, Report *report)
     (void)fflush(stdout);
 }
 
+/* By its other name "ctl" is a PID, and a wrong one. */
+static bool main_is_ctl(int argc, char **argv)
+{
+    g_autofree char *called = argc > 1 ? g_path_get_basename(argv[0]) : NULL;
+
+    return argc > 1 && strcmp(argv[1], "ctl") == 0 && strcmp(called, SLIRP4NETNS_NAME) != 0;
+}
+
 int main(int argc, char **argv)
 {
     g_autoptr(GPtrArray) faults = g_ptr_array_new_with_free_func((GDestroyNotify)g_error_free);
@@ -73,6 +84,9 @@ int main(int argc, char **argv)
     (void)signal(SIGCHLD, SIG_DFL);
     if (process_fill_stdio() != 0) {
         return 1;
+    }
+    if (main_is_ctl(argc, argv)) {
+        return ctl_main(argc - 1, argv + 1);
     }
     options = options_parse(argc, argv, faults);
     if (options_flag(options, OPTION_HELP)) {

@@ -50,6 +50,13 @@ static const MessageShape message_shapes[MESSAGE_TYPE_COUNT] = {
     [MESSAGE_FAST_PATH] = {sizeof(MessageFastPath), 0, FAST_PATH_FDS},
     [MESSAGE_LOCKED] = {sizeof(MessageLocked), 0, 0},
     [MESSAGE_REPAIR] = {sizeof(MessageRepair), 0, 0},
+    [MESSAGE_FLOWS_QUERY] = {sizeof(MessageFlowsQuery), 0, 0},
+    [MESSAGE_FLOWS] = {sizeof(MessageFlows), 0, 0},
+    [MESSAGE_STATS_QUERY] = {sizeof(MessageQuery), 0, 0},
+    [MESSAGE_STATS] = {sizeof(MessageStats), 0, 0},
+    [MESSAGE_PCAP] = {sizeof(MessagePcap), 0, 1},
+    [MESSAGE_PCAP_DONE] = {sizeof(MessagePcapDone), 0, 0},
+    [MESSAGE_LOG_LEVEL] = {sizeof(MessageLogLevel), 0, 0},
 };
 
 typedef union MessageControl {
@@ -167,6 +174,9 @@ static bool message_well_formed(const Message *message, size_t size, size_t fd_c
     if (message->type == MESSAGE_FAST_PATH) {
         return fds_lost || fd_count <= 1 || fd_count == FAST_PATH_INBOUND_FDS ||
                fd_count == FAST_PATH_FDS;
+    }
+    if (message->type == MESSAGE_FLOWS) {
+        return message->flows.count <= MESSAGE_FLOWS_MAX;
     }
     if (message->type == MESSAGE_LISTEN) {
         return fds_lost || message->listen.count == fd_count;

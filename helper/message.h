@@ -7,7 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "flowrecord.h"
 #include "netaddr.h"
+#include "stats.h"
 
 /*
  * Fixed-size typed messages between the three processes, one per SOCK_SEQPACKET datagram. Lengths and counts of
@@ -16,6 +18,7 @@
 #define MESSAGE_TEXT_MAX  480
 #define MESSAGE_ADDRS_MAX 64
 #define MESSAGE_WHY_MAX   160
+#define MESSAGE_FLOWS_MAX 32
 /* SCM_MAX_FD of include/net/scm.h is 253. */
 #define MESSAGE_FDS_MAX 250
 
@@ -40,6 +43,13 @@ typedef enum MessageType {
     MESSAGE_FAST_PATH,      /* inside -> datapath: what takeover works with; 6 fds, 2, 1 or none */
     MESSAGE_REPAIR,         /* datapath -> inside: rules are wanted, or rules or listener gone */
     MESSAGE_LOCKED, /* inside, datapath -> supervisor: what holds of it, proved; before its ready */
+    MESSAGE_FLOWS_QUERY, /* supervisor -> datapath: which flows are there? */
+    MESSAGE_FLOWS,       /* datapath -> supervisor: a page of them */
+    MESSAGE_STATS_QUERY, /* supervisor -> datapath: what was counted? */
+    MESSAGE_STATS,       /* datapath -> supervisor: that */
+    MESSAGE_PCAP,        /* supervisor -> datapath: record frames into 1 fd, or stop, without */
+    MESSAGE_PCAP_DONE,   /* datapath -> supervisor: the answer to each MESSAGE_PCAP */
+    MESSAGE_LOG_LEVEL,   /* supervisor -> datapath: what is worth a line from now on */
     MESSAGE_TYPE_COUNT
 } MessageType;
 
@@ -219,6 +229,71 @@ typedef struct MessageLocked {
     uint32_t held;
 } MessageLocked;
 
+/*
+ * Questions of the supervisor's, and answers that carry their number. A question that finds the datapath's queue full waits in ours,
+ * and an answer in the datapath's, within limits: who asked waits for so long and no longer (inquiry.h).
+ */
+
+/* Where a walk begins, and where one has ended. What else a cursor says only the datapath knows. */
+#define MESSAGE_FLOWS_BEGIN 0
+#define MESSAGE_FLOWS_END   UINT64_MAX
+
+typedef struct MessageFlowsQuery {
+    uint32_t type;
+    uint32_t id;
+    uint64_t cursor;
+    uint32_t limit; /* flows at most; more than MESSAGE_FLOWS_MAX never come */
+} MessageFlowsQuery;
+
+/* A page may have less flows than were asked for, or none, though there are more: only @cursor tells. */
+typedef struct MessageFlows {
+    uint32_t type;
+    uint32_t id;
+    uint64_t cursor; /* of the next page */
+    uint32_t count;
+    FlowRecord flows[MESSAGE_FLOWS_MAX];
+} MessageFlows;
+
+/* MESSAGE_STATS_QUERY */
+typedef struct MessageQuery {
+    uint32_t type;
+    uint32_t id;
+} MessageQuery;
+
+/* @heap_used, @heap_held: bytes that the datapath's malloc(3) has given out, and has from the kernel. @nofile: its RLIMIT_NOFILE. */
+typedef struct MessageStats {
+    uint32_t type;
+    uint32_t id;
+    uint64_t counters[STAT_COUNT];
+    FlowTotal totals[STATS_PROTOCOLS];
+    uint64_t heap_used;
+    uint64_t heap_held;
+    uint64_t nofile;
+} MessageStats;
+
+/* @max_bytes: of the file, its headers included; 0: no limit. With one fd it begins, in place of one under way; without, it ends. */
+typedef struct MessagePcap {
+    uint32_t type;
+    uint32_t id;
+    uint64_t max_bytes;
+} MessagePcap;
+
+/* @errnum: why it does not begin. Of what ended, if anything did: @bytes and @frames written, @dropped for want of room. */
+typedef struct MessagePcapDone {
+    uint32_t type;
+    uint32_t id;
+    int32_t errnum;
+    uint64_t bytes;
+    uint64_t frames;
+    uint64_t dropped;
+} MessagePcapDone;
+
+/* @level: a LogLevel. */
+typedef struct MessageLogLevel {
+    uint32_t type;
+    uint32_t level;
+} MessageLogLevel;
+
 typedef union Message {
     uint32_t type;
     MessagePlain plain;
@@ -237,6 +312,13 @@ typedef union Message {
     MessageFastPathState fast_path_state;
     MessageRepair repair;
     MessageLocked locked;
+    MessageFlowsQuery flows_query;
+    MessageFlows flows;
+    MessageQuery query;
+    MessageStats stats;
+    MessagePcap pcap;
+    MessagePcapDone pcap_done;
+    MessageLogLevel log_level;
 } Message;
 
 /* Makes a connected pair of SOCK_SEQPACKET sockets, CLOEXEC and non-blocking. 0 or -errno. */

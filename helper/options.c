@@ -64,6 +64,7 @@ static const OptionRow option_rows[] = {
     {"max-pending", 0, OPTION_MAX_PENDING, "N",
      "of the fast path, those that wait for their server (default: 1024)"},
     {"log-level", 0, OPTION_LOG_LEVEL, "LEVEL", "error, warning, info or debug (default: info)"},
+    {"pcap", 0, OPTION_PCAP, "FILE", "record what passes the guest's interface"},
     {"insecure-no-lockdown", 0, OPTION_INSECURE_NO_LOCKDOWN, NULL,
      "for debugging: no namespaces, no Landlock, no filter of system calls"},
     {"help", 'h', OPTION_HELP, NULL, "show this and exit"},
@@ -73,7 +74,6 @@ static const OptionRow option_rows[] = {
     {"fd", 0, OPTION_UNSUPPORTED, "N", NULL},
     {"listen", 0, OPTION_UNSUPPORTED, "PATH", NULL},
     {"socket-type", 0, OPTION_UNSUPPORTED, "TYPE", NULL},
-    {"pcap", 0, OPTION_UNSUPPORTED, "FILE", NULL},
 };
 
 static const OptionTable option_table = {option_rows, G_N_ELEMENTS(option_rows)};

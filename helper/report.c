@@ -342,6 +342,11 @@ void report_error(Report *report, const GError *error, json_t *take_extra)
     report_event(report, SALLYPORT_EVENT_ERROR, body);
 }
 
+void report_set_level(Report *report, LogLevel level)
+{
+    report->level = level;
+}
+
 void report_log(Report *report, LogLevel level, FaultKind kind, int errnum, const char *format, ...)
 {
     g_autofree char *message = NULL;

@@ -45,6 +45,9 @@ void report_error(Report *report, const GError *error, json_t *take_extra);
 void report_log(Report *report, LogLevel level, FaultKind kind, int errnum, const char *format, ...)
     G_GNUC_PRINTF(5, 6);
 
+/* What is worth a record from now on. */
+void report_set_level(Report *report, LogLevel level);
+
 /* May one more line of a child be written now? Else it counts as lost. The children keep to limits of their own, but not one in an
  * attacker's hands, nor lines that have waited for us to run: RATE_MAX a second shall not fill the parent's disk. */
 bool report_admits(Report *report);

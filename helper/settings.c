@@ -425,25 +425,27 @@ static void settings_control(Settings *settings, const Options *options, GPtrArr
     settings_control_fd(settings, OPTION_OBSERVE_FD, settings->observe_fd, faults);
 }
 
+bool settings_log_level(const char *word, LogLevel *ret)
+{
+    static const char *const levels[] = {"error", "warning", "info", "debug"};
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(levels); i++) {
+        if (strcmp(levels[i], word) == 0) {
+            *ret = (LogLevel)i;
+            return true;
+        }
+    }
+    return false;
+}
+
 static void settings_words(Settings *settings, const Options *options, GPtrArray *faults)
 {
-    static const char *const levels[] = {"error", "warning", "info", "debug", NULL};
     const char *level = options_value(options, OPTION_LOG_LEVEL);
     const char *fast_path = options_value(options, OPTION_FAST_PATH);
 
     settings->log_level = LOG_LEVEL_INFO;
-    if (level != NULL) {
-        bool found = false;
-
-        for (unsigned i = 0; levels[i] != NULL; i++) {
-            if (strcmp(levels[i], level) == 0) {
-                settings->log_level = (LogLevel)i;
-                found = true;
-            }
-        }
-        if (!found) {
-            settings_fault(faults, OPTION_LOG_LEVEL, level, "want error, warning, info or debug");
-        }
+    if (level != NULL && !settings_log_level(level, &settings->log_level)) {
+        settings_fault(faults, OPTION_LOG_LEVEL, level, "want error, warning, info or debug");
     }
     settings->guest.fast_path = FAST_PATH_AUTO;
     if (fast_path != NULL && strcmp(fast_path, "require") == 0) {
@@ -504,6 +506,10 @@ Settings *settings_new(const Options *options, GPtrArray *faults)
     settings->insecure = options_flag(options, OPTION_INSECURE_NO_LOCKDOWN);
     settings->outlive_parent = options_flag(options, OPTION_OUTLIVE_PARENT);
     settings_words(settings, options, faults);
+    settings->pcap = g_strdup(options_value(options, OPTION_PCAP));
+    if (settings->pcap != NULL && settings->pcap[0] == '\0') {
+        settings_fault(faults, OPTION_PCAP, settings->pcap, "want the name of a file");
+    }
     settings->max_flows = settings_limit(options, OPTION_MAX_FLOWS, faults);
     settings->max_pending = settings_limit(options, OPTION_MAX_PENDING, faults);
     settings_target(settings, options, faults);
@@ -526,6 +532,7 @@ void settings_free(Settings *settings)
     g_strfreev(settings->guest.command);
     g_array_unref(settings->dns_upstream);
     g_free(settings->resolv_conf);
+    g_free(settings->pcap);
     g_ptr_array_unref(settings->publish);
     g_free(settings->publish_address);
     g_free(settings->control);

@@ -93,6 +93,7 @@ typedef struct GuestSettings {
  * @max_flows:    TCP connections relayed at most, @max_pending: of which not answered yet; 0: what RLIMIT_NOFILE leaves
  * @insecure:     --insecure-no-lockdown
  * @api_socket:   path of slirp4netns's API socket, short enough for a sockaddr_un; NULL for none
+ * @pcap:         file that frames are recorded into from the start, or NULL
  * @report_fd, @ready_fd, @exit_fd: -1 for none
  */
 typedef struct Settings {
@@ -118,6 +119,7 @@ typedef struct Settings {
     bool outlive_parent;
     bool insecure;
     LogLevel log_level;
+    char *pcap;
 } Settings;
 
 /**
@@ -130,6 +132,8 @@ typedef struct Settings {
  * Never returns NULL: with faults the result is good for report_fd and log_level alone.
  */
 Settings *settings_new(const Options *options, GPtrArray *faults);
+/* "error", "warning"... */
+bool settings_log_level(const char *word, LogLevel *ret);
 void settings_free(Settings *settings);
 
 /* A port map as --publish would take it: parsed, of a kind that is supported, the host address filled in. NULL with @error set

@@ -33,6 +33,7 @@
 #include "guest/sandbox.h"
 #include "guest/target.h"
 #include "hostaddr.h"
+#include "inquiry.h"
 #include "lockdown/process.h"
 #include "lockdown/supervise.h"
 #include "message.h"
@@ -67,6 +68,7 @@ typedef struct Supervisor {
     Child *inside;
     Child *datapath;
     Publisher *publisher;
+    Inquiry *inquiry;
     Service *service;
     ResolvConf *resolvconf;
     HostAddr *hostaddr;
@@ -307,7 +309,7 @@ static void supervisor_ready(Supervisor *sv)
         return;
     }
     sv->state = SUPERVISOR_RUNNING;
-    service_begin(sv->service, sv->publisher);
+    service_begin(sv->service, sv->publisher, sv->inquiry, sv->report);
     slirp4netns_announce(sv->settings, &sv->link);
     report_event(sv->report, SALLYPORT_EVENT_READY,
                  record_ready(sv->settings, &sv->link, &sv->fast_path, &sv->locked, published));
@@ -363,6 +365,8 @@ static void supervisor_message(Child *child, const Message *message, int *fds, s
                sv->fast_path.type == 0) {
         sv->fast_path = message->fast_path_state;
         supervisor_check_ready(sv);
+    } else if (!from_inside && inquiry_take(sv->inquiry, message)) {
+        /* It brings no fds. */
     } else if (message->type == MESSAGE_LOCKED) {
         sv->locked.held[from_inside ? ROLE_INSIDE : ROLE_DATAPATH] = message->locked.held;
     } else if (!from_inside && message->type == MESSAGE_DATAPATH_READY) {
@@ -527,6 +531,36 @@ static void supervisor_check_outbound(Supervisor *sv)
     }
 }
 
+/* InquirySendFunc */
+static int supervisor_ask(const void *message, size_t size, const int *fds, size_t count,
+                          void *user_data)
+{
+    return child_send(((Supervisor *)user_data)->datapath, message, size, fds, count);
+}
+
+/* InquiryFunc: --pcap. An answer comes before "ready", as it is asked for before MESSAGE_GO. */
+static void supervisor_recording(json_t *take_result, const GError *error, void *user_data)
+{
+    Supervisor *sv = user_data;
+
+    json_decref(take_result);
+    if (error != NULL && sv->state != SUPERVISOR_ENDING) {
+        g_autoptr(GError) fault = fault_new(FAULT_OPTION, fault_errno(error), "--pcap %s: %s",
+                                            sv->settings->pcap, g_strerror(fault_errno(error)));
+
+        supervisor_error(sv, fault);
+        supervisor_fail_start(sv);
+    }
+}
+
+static bool supervisor_record(Supervisor *sv, GError **error)
+{
+    sv->inquiry = inquiry_new(sv->context, supervisor_ask, sv, child_pid(sv->datapath),
+                              child_pid(sv->inside));
+    return sv->settings->pcap == NULL ||
+           inquiry_pcap_file(sv->inquiry, sv->settings->pcap, supervisor_recording, sv, error);
+}
+
 static bool supervisor_start(Supervisor *sv, GError **error)
 {
     size_t nofile;
@@ -558,6 +592,9 @@ static bool supervisor_start(Supervisor *sv, GError **error)
     sv->publisher = publisher_new(sv->settings->publish, &sv->settings->guest,
                                   child_sock(sv->datapath), sv->report, supervisor_published, sv);
     publisher_start(sv->publisher);
+    if (!supervisor_record(sv, error)) {
+        return false;
+    }
     sv->locked.insecure = sv->settings->insecure;
     return lockdown_supervise(sv->settings, service_wanted(sv->settings),
                               &sv->locked.held[ROLE_SUPERVISOR], error);
@@ -584,6 +621,7 @@ static void supervisor_report_exit(const Supervisor *sv)
 static void supervisor_clear(Supervisor *sv)
 {
     g_clear_pointer(&sv->service, service_free);
+    g_clear_pointer(&sv->inquiry, inquiry_free);
     g_clear_pointer(&sv->publisher, publisher_free);
     g_clear_pointer(&sv->datapath, child_free);
     child_dismiss(sv->inside, SUPERVISOR_DISMISS_MS);

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "../fault.h"
+#include "ask.h"
 #include "call.h"
 
 /* A place in the list: a publication, and a record of it. */
@@ -241,6 +242,10 @@ static const ControlCommand commands[] = {
     {"publish", true, publish_keys, commands_publish},
     {"unpublish", true, unpublish_keys, commands_unpublish},
     {"list", false, list_keys, commands_list},
+    {"flows", false, ask_flows_keys, ask_flows},
+    {"stats", false, NULL, ask_stats},
+    {"pcap", true, ask_pcap_keys, ask_pcap},
+    {"log-level", true, ask_log_level_keys, ask_log_level},
 };
 
 const ControlCommand *commands_table(size_t *ret_count)

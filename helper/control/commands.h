@@ -4,7 +4,9 @@
 
 #include <stddef.h>
 
+#include "../inquiry.h"
 #include "../publisher.h"
+#include "../report.h"
 #include "../settings.h"
 #include "control.h"
 
@@ -12,6 +14,8 @@
 typedef struct CommandParts {
     const Settings *settings;
     Publisher *publisher;
+    Inquiry *inquiry;
+    Report *report;
 } CommandParts;
 
 /* The table of commands, for control_new(), with a CommandParts as their user_data. */

@@ -90,9 +90,11 @@ Service *service_new(const Settings *settings, GMainContext *context, GError **e
     return g_steal_pointer(&service);
 }
 
-void service_begin(Service *service, Publisher *publisher)
+void service_begin(Service *service, Publisher *publisher, Inquiry *inquiry, Report *report)
 {
     service->parts.publisher = publisher;
+    service->parts.inquiry = inquiry;
+    service->parts.report = report;
     publisher_serve(publisher, service->context);
     if (service->control != NULL) {
         clients_begin(control_clients(service->control));

@@ -6,7 +6,9 @@
 
 #include <glib.h>
 
+#include "../inquiry.h"
 #include "../publisher.h"
+#include "../report.h"
 #include "../settings.h"
 
 /* All sockets by which a running helper can be asked for something. */
@@ -21,7 +23,7 @@ Service *service_new(const Settings *settings, GMainContext *context, GError **e
 void service_free(Service *service);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Service, service_free)
 
-/* The helper is ready: serve. @publisher: borrowed; it may outlive the service. */
-void service_begin(Service *service, Publisher *publisher);
+/* The helper is ready: serve. @publisher, @inquiry and @report are borrowed; they may outlive the service. */
+void service_begin(Service *service, Publisher *publisher, Inquiry *inquiry, Report *report);
 
 #endif

@@ -38,12 +38,15 @@
 #include "listens.h"
 #include "loglimit.h"
 #include "nat.h"
+#include "natflows.h"
 #include "natshare.h"
+#include "pcap.h"
 #include "ping.h"
 #include "policy.h"
 #include "poller.h"
 #include "relay.h"
 #include "router.h"
+#include "survey.h"
 #include "takeover.h"
 
 /* Classes of log lines: one for each reason of the gate, and these. */
@@ -51,6 +54,7 @@ typedef enum DatapathLog {
     DATAPATH_LOG_LIMIT = GATE_REASON_COUNT,
     DATAPATH_LOG_NAT,
     DATAPATH_LOG_PING,
+    DATAPATH_LOG_PCAP,
     DATAPATH_LOG_TAKEOVER, /* one for each TakeoverNote */
     DATAPATH_LOG_COUNT = DATAPATH_LOG_TAKEOVER + TAKEOVER_NOTE_COUNT
 } DatapathLog;
@@ -75,6 +79,8 @@ typedef struct Datapath {
     GuestSock *guestsock;
     Forward *forward;
     NatShare *natshare;
+    NatFlows *natflows;
+    Pcap *pcap;
     Relays *relays;
     Limits limits;
     Takeover *takeover;     /* NULL: no fast path */
@@ -110,7 +116,7 @@ static void datapath_log_refusal(Datapath *dp, GateReason reason, const FrameVie
     char src[NETADDR_STRLEN];
     char dst[NETADDR_STRLEN];
 
-    if (level > dp->settings->log_level) {
+    if (!loglimit_wants(dp->log, level)) {
         return;
     }
     if (reason == GATE_REASON_MALFORMED) {
@@ -140,8 +146,31 @@ static void datapath_from_nat(const uint8_t *frame, size_t len, void *user_data)
         uint8_t *out;
     } unconst = {.in = frame};
 
+    natflows_to_guest(dp->natflows, frame, len);
     gate_reply(dp->gate, unconst.out, len);
     link_send(dp->link, frame, len);
+}
+
+/* NatHooks.opened */
+static void datapath_nat_opened(int fd, const FrameView *view, void *user_data)
+{
+    natflows_opened(((Datapath *)user_data)->natflows, fd, view);
+}
+
+/* NatHooks.closed */
+static void datapath_nat_closed(int fd, void *user_data)
+{
+    natflows_closed(((Datapath *)user_data)->natflows, fd);
+}
+
+/* PcapEndedFunc */
+static void datapath_pcap_ended(int errnum, void *user_data)
+{
+    Datapath *dp = user_data;
+
+    loglimit_say(dp->log, DATAPATH_LOG_PCAP, LOG_LEVEL_WARNING, FAULT_LIMIT, errnum,
+                 "the recording of frames has ended: %s",
+                 errnum != 0 ? g_strerror(errnum) : "it has as many bytes as it may have");
 }
 
 static void datapath_nat_log(const char *message, void *user_data)
@@ -171,6 +200,7 @@ static size_t datapath_to_nat(Datapath *dp, const uint8_t *frame, size_t len, co
         gate_reply(dp->gate, dp->frame, out); /* from the name server, if it was asked */
         return out;
     }
+    natflows_from_guest(dp->natflows, view);
     nat_input(dp->nat, frame, len, view);
     return 0;
 }
@@ -396,9 +426,11 @@ static void datapath_equip(const MessageFastPath *message, const int *take_fds, 
 
 static bool datapath_go(Datapath *dp, GError **error)
 {
-    NatHooks nat_hooks = {datapath_from_nat, datapath_nat_log, dp};
+    NatHooks nat_hooks = {datapath_from_nat, datapath_nat_log, datapath_nat_opened,
+                          datapath_nat_closed, dp};
     LinkHooks link_hooks = {datapath_frame, datapath_tap_gone, dp};
 
+    dp->natflows = natflows_new(dp->context);
     dp->nat = nat_new(dp->settings, dp->link_info.mtu, dp->link_info.ipv6, dp->context, &nat_hooks,
                       error);
     if (dp->nat == NULL || !datapath_make_forward(dp, error)) {
@@ -408,6 +440,7 @@ static bool datapath_go(Datapath *dp, GError **error)
     dp->router = router_new(dp->context, dp->settings, datapath_send, dp);
     dns_set_max_payload(dp->dns, dp->link_info.mtu > 48 ? dp->link_info.mtu - 48 : 0);
     dp->link = link_new(fd_steal(&dp->tap), dp->context, &link_hooks);
+    link_set_pcap(dp->link, dp->pcap);
     return true;
 }
 
@@ -431,13 +464,23 @@ static bool datapath_dns_listener(Datapath *dp, const MessageDnsListener *listen
     return dns_add_listener(dp->dns, take_fd, error);
 }
 
+/* @take_fds: NULL if they were lost. False: it is no question. */
+static bool datapath_answer(Datapath *dp, const Message *message, const int *take_fds, size_t count)
+{
+    SurveyRooms rooms = {dp->answers,  dp->gate,     dp->link,    dp->nat,       dp->natshare,
+                         dp->natflows, dp->takeover, dp->forward, dp->guestsock, dp->relays,
+                         dp->ping,     dp->dns,      dp->log,     dp->pcap,      dp->nofile};
+
+    return survey_take(&rooms, message, take_fds, count);
+}
+
 /* False with @error set: the end. */
 static bool datapath_take(Datapath *dp, const Message *message, const int *take_fds, size_t count,
                           GError **error)
 {
     MessagePlain ready = {.type = MESSAGE_DATAPATH_READY};
 
-    switch ((MessageType)message->type) {
+    switch (message->type) {
     case MESSAGE_START:
         dp->link_info = message->link;
         dp->tap = take_fds[0];
@@ -466,21 +509,10 @@ static bool datapath_take(Datapath *dp, const Message *message, const int *take_
         (void)message_send_patiently(dp->supervisor, &ready);
         datapath_load_rules(dp);
         return true;
-    case MESSAGE_INSIDE_READY:
-    case MESSAGE_INSIDE_FAST_PATH:
-    case MESSAGE_LISTENING:
-    case MESSAGE_UNLISTENED:
-    case MESSAGE_DATAPATH_READY:
-    case MESSAGE_LOG:
-    case MESSAGE_FAULT:
-    case MESSAGE_TAP_GONE:
-    case MESSAGE_SOCKET_REQUEST:
-    case MESSAGE_SOCKET_REPLY:
-    case MESSAGE_FAST_PATH:
-    case MESSAGE_REPAIR:
-    case MESSAGE_LOCKED:
-    case MESSAGE_TYPE_COUNT:
-        break;
+    default:
+        if (datapath_answer(dp, message, take_fds, count)) {
+            return true;
+        }
     }
     fault_set(error, FAULT_INTERNAL, EPROTO, "a message of type %u was not expected",
               message->type);
@@ -502,6 +534,9 @@ static gboolean datapath_readable(gint sock, GIOCondition condition, gpointer us
     }
     if (got == -EMFILE && message.type == MESSAGE_LISTEN) {
         listens_take(dp->listens, &message.listen, NULL, 0, EMFILE);
+        return G_SOURCE_CONTINUE;
+    }
+    if (got == -EMFILE && datapath_answer(dp, &message, NULL, 0)) {
         return G_SOURCE_CONTINUE;
     }
     if (got == 1 && datapath_take(dp, &message, fds, count, &error)) {
@@ -530,6 +565,7 @@ static bool datapath_prepare(Datapath *dp, GError **error)
     dp->listens = listens_new(dp->answers);
     dp->host_addresses = g_array_new(FALSE, FALSE, sizeof(NetAddr));
     dp->log = loglimit_new(DATAPATH_LOG_COUNT, dp->settings->log_level, datapath_log, dp);
+    dp->pcap = pcap_new(datapath_pcap_ended, dp);
     dp->poller = poller_new(dp->context, error);
     if (dp->poller == NULL) {
         return false;

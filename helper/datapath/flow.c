@@ -26,6 +26,8 @@ struct FlowClass {
 struct FlowTable {
     GHashTable *by_key;
     GPtrArray *classes; /* FlowClass; as many as there are different timeouts in use */
+    GPtrArray *places;  /* Flow, or NULL */
+    GArray *vacant;     /* uint32_t: those that are NULL */
     Timer *timer;
     bool armed;
     unsigned max;
@@ -163,6 +165,8 @@ FlowTable *flow_table_new(GMainContext *context, unsigned max, FlowEndFunc ended
 
     table->by_key = g_hash_table_new(flow_key_hash, flow_key_equal);
     table->classes = g_ptr_array_new_with_free_func(g_free);
+    table->places = g_ptr_array_new();
+    table->vacant = g_array_new(FALSE, FALSE, sizeof(uint32_t));
     table->timer = timer_new(context, flow_expire, table);
     table->max = max;
     table->ended = ended;
@@ -184,6 +188,8 @@ void flow_table_free(FlowTable *table)
     }
     g_hash_table_unref(table->by_key);
     g_ptr_array_unref(table->classes);
+    g_ptr_array_unref(table->places);
+    g_array_unref(table->vacant);
     timer_free(table->timer);
     g_free(table);
 }
@@ -239,6 +245,31 @@ static void flow_evict(FlowTable *table)
     }
 }
 
+static void flow_take_place(FlowTable *table, Flow *flow)
+{
+    guint vacant = table->vacant->len;
+
+    if (vacant == 0) {
+        flow->place = table->places->len;
+        g_ptr_array_add(table->places, flow);
+        return;
+    }
+    flow->place = g_array_index(table->vacant, uint32_t, vacant - 1);
+    g_array_set_size(table->vacant, vacant - 1);
+    g_ptr_array_index(table->places, flow->place) = flow;
+}
+
+static void flow_leave_place(FlowTable *table, const Flow *flow)
+{
+    g_ptr_array_index(table->places, flow->place) = NULL;
+    g_array_append_val(table->vacant, flow->place);
+    if (table->vacant->len == table->places->len) {
+        /* What a burst took is given back when the last of it has gone. */
+        g_array_set_size(table->vacant, 0);
+        g_ptr_array_set_size(table->places, 0);
+    }
+}
+
 void flow_table_insert(FlowTable *table, Flow *flow, int64_t idle_us)
 {
     g_return_if_fail(flow->class == NULL);
@@ -248,6 +279,7 @@ void flow_table_insert(FlowTable *table, Flow *flow, int64_t idle_us)
     flow->born_us = g_get_monotonic_time();
     flow->last_us = flow->born_us;
     g_hash_table_insert(table->by_key, &flow->key, flow);
+    flow_take_place(table, flow);
     flow_enter_class(table, flow, idle_us);
 }
 
@@ -255,6 +287,7 @@ void flow_table_remove(FlowTable *table, Flow *flow)
 {
     g_return_if_fail(flow->class != NULL);
     g_hash_table_remove(table->by_key, &flow->key);
+    flow_leave_place(table, flow);
     g_queue_unlink(&flow->class->flows, &flow->link);
     if (g_queue_is_empty(&flow->class->flows)) {
         flow_arm(table); /* maybe nothing is left to wait for: an idle process is not woken */
@@ -299,6 +332,24 @@ void flow_table_each(const FlowTable *table, void (*func)(Flow *flow, void *user
             func(link->data, user_data);
         }
     }
+}
+
+uint32_t flow_table_places(const FlowTable *table)
+{
+    return table->places->len;
+}
+
+uint32_t flow_table_page(const FlowTable *table, uint32_t place, unsigned places, FlowPageFunc func,
+                         void *user_data)
+{
+    for (; place < table->places->len && places > 0; place++, places--) {
+        Flow *flow = g_ptr_array_index(table->places, place);
+
+        if (flow != NULL && !func(flow, user_data)) {
+            return place;
+        }
+    }
+    return place < table->places->len ? place : FLOW_PLACE_END;
 }
 
 unsigned flow_table_count(const FlowTable *table)

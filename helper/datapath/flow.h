@@ -39,25 +39,8 @@ typedef struct Flow {
     uint64_t bytes_out;
     FlowClass *class;
     GList link;
+    uint32_t place;
 } Flow;
-
-/* How far a flow is: a side that is "closed" has sent its last byte. */
-typedef enum FlowState {
-    FLOW_STATE_OPEN,
-    FLOW_STATE_REMOTE_CLOSED,
-    FLOW_STATE_LOCAL_CLOSED,
-} FlowState;
-
-/* What a list of flows says of one; bytes towards the guest and from it. Valid during the call. */
-typedef struct FlowInfo {
-    const FlowKey *key;
-    FlowState state;
-    uint64_t bytes_in;
-    uint64_t bytes_out;
-    int64_t age_us;
-} FlowInfo;
-
-typedef void (*FlowInfoFunc)(const FlowInfo *info, void *user_data);
 
 typedef enum FlowEnd {
     FLOW_END_IDLE,
@@ -92,6 +75,27 @@ void flow_table_set_seen(FlowTable *table, FlowSeenFunc seen);
 /* Calls @func for each flow; it must not change the table. Within one timeout in order of their last use. */
 void flow_table_each(const FlowTable *table, void (*func)(Flow *flow, void *user_data),
                      void *user_data);
+
+/* Past the last place there can be. */
+#define FLOW_PLACE_END UINT32_MAX
+
+/* False: it was not taken, because there is no room for it; it comes first in the next page. */
+typedef bool (*FlowPageFunc)(Flow *flow, void *user_data);
+
+/**
+ * flow_table_page() - some of the flows, in a bounded time
+ * @place:  0, or what the page before returned
+ * @places: to be looked at, at most; each holds one flow or none
+ *
+ * A flow keeps its place for as long as it lives. So whatever begins and ends between the pages, one that lives from the first
+ * to the last comes exactly once; one that does not, once at most. Returns where the next page begins; FLOW_PLACE_END: there is none.
+ */
+uint32_t flow_table_page(const FlowTable *table, uint32_t place, unsigned places, FlowPageFunc func,
+                         void *user_data);
+
+/* Where the last place in use ends. */
+uint32_t flow_table_places(const FlowTable *table);
+
 unsigned flow_table_count(const FlowTable *table);
 uint64_t flow_table_evicted(const FlowTable *table);
 

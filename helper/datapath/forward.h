@@ -67,4 +67,8 @@ typedef struct ForwardCounters {
 
 const ForwardCounters *forward_counters(const Forward *forward);
 
+/* UDP clients: a page of them (flow_table_page()), and all there ever were. */
+uint32_t forward_udp_page(const Forward *forward, uint32_t place, FlowList *list);
+FlowTotal forward_udp_total(const Forward *forward);
+
 #endif

@@ -38,6 +38,8 @@ struct ForwardUdp {
     FlowTable *flows;
     FlowTable *shown;     /* UdpFlow.shown: by the guest's names for both ends */
     size_t pending_bytes; /* of all flows */
+    uint64_t bytes_in;    /* since start */
+    uint64_t bytes_out;
     uint8_t buffer[UDP_DATAGRAM_MAX];
 };
 
@@ -212,6 +214,7 @@ static bool udp_flow_send(UdpFlow *flow, const void *data, size_t len)
         return false;
     }
     flow->flow.bytes_in += len;
+    flow->udp->bytes_in += len;
     return true;
 }
 
@@ -255,6 +258,7 @@ static void udp_send_to_client(UdpFlow *flow, void *data, size_t len)
         return;
     }
     flow->flow.bytes_out += len;
+    flow->udp->bytes_out += len;
 }
 
 static void udp_guest_readable(uint32_t events, void *user_data)
@@ -524,4 +528,37 @@ void forward_udp_free(ForwardUdp *udp)
     flow_table_free(udp->shown);
     poller_free(udp->poller);
     g_free(udp);
+}
+
+/* FlowListFill */
+static void udp_flow_fill(const Flow *base, FlowRecord *ret, void *fill_data)
+{
+    const UdpFlow *flow = (const UdpFlow *)base;
+
+    (void)fill_data;
+    ret->path = FLOW_PATH_UDP;
+    ret->protocol = IPPROTO_UDP;
+    ret->state = flow->fd < 0 ? FLOW_STATE_CONNECTING : FLOW_STATE_OPEN;
+    ret->host_local = (FlowAddr){netaddr_unmap(&base->key.local), base->key.local_port};
+    ret->host_remote = (FlowAddr){base->key.remote, base->key.remote_port};
+    memset(&ret->guest_local, 0, sizeof(ret->guest_local));
+    memset(&ret->guest_remote, 0, sizeof(ret->guest_remote));
+    if (flow->fd >= 0) {
+        flowlist_names(flow->fd, &ret->guest_remote, &ret->guest_local);
+    }
+}
+
+uint32_t forward_udp_page(const Forward *forward, uint32_t place, FlowList *list)
+{
+    return flowlist_page(forward->udp->flows, place, list, udp_flow_fill, NULL);
+}
+
+FlowTotal forward_udp_total(const Forward *forward)
+{
+    const ForwardUdp *udp = forward->udp;
+
+    return (FlowTotal){.now = flow_table_count(udp->flows),
+                       .ever = forward->counters.udp_flows,
+                       .bytes_in = udp->bytes_in,
+                       .bytes_out = udp->bytes_out};
 }

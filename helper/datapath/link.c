@@ -26,7 +26,8 @@ struct Link {
     int fd;
     GSource *source;
     LinkHooks hooks;
-    uint64_t dropped;
+    Pcap *pcap; /* or NULL */
+    LinkCounters counters;
     uint8_t buffer[FRAME_MAX + 1]; /* one byte more than is taken shows that a frame is too long */
 };
 
@@ -39,6 +40,10 @@ static gboolean link_readable(gint fd, GIOCondition condition, gpointer user_dat
         ssize_t len = read(fd, link->buffer, sizeof(link->buffer));
 
         if (len > 0) {
+            link->counters.from_guest++;
+            if (link->pcap != NULL) {
+                pcap_frame(link->pcap, link->buffer, (size_t)len); /* as it came */
+            }
             link->hooks.frame(link->buffer, (size_t)len, link->hooks.user_data);
         } else if (len < 0 && (errno == EAGAIN || errno == EINTR || errno == EIO)) {
             /* EIO: the interface is down (drivers/net/tun.c); it may come up again. */
@@ -79,13 +84,23 @@ void link_send(Link *link, const void *frame, size_t len)
 {
     ssize_t done;
 
+    if (link->pcap != NULL) {
+        pcap_frame(link->pcap, frame,
+                   len); /* before: what the guest has seen is on record, whatever ends us */
+    }
     do {
         done = write(link->fd, frame, len);
     } while (done < 0 && errno == EINTR);
-    link->dropped += done < 0;
+    link->counters.dropped += done < 0;
+    link->counters.to_guest += done >= 0;
 }
 
-uint64_t link_dropped(const Link *link)
+void link_set_pcap(Link *link, Pcap *pcap)
 {
-    return link->dropped;
+    link->pcap = pcap;
+}
+
+const LinkCounters *link_counters(const Link *link)
+{
+    return &link->counters;
 }

@@ -7,6 +7,8 @@
 
 #include <glib.h>
 
+#include "pcap.h"
+
 typedef struct Link Link;
 
 /**
@@ -28,6 +30,16 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Link, link_free)
 /* One frame to the guest. Never blocks and never fails: what the interface does not take (down, no memory) is counted. */
 void link_send(Link *link, const void *frame, size_t len);
 
-uint64_t link_dropped(const Link *link);
+/* Shows all frames from now on to @pcap, which is borrowed. */
+void link_set_pcap(Link *link, Pcap *pcap);
+
+/* Frames since start. @dropped: of those to the guest. */
+typedef struct LinkCounters {
+    uint64_t from_guest;
+    uint64_t to_guest;
+    uint64_t dropped;
+} LinkCounters;
+
+const LinkCounters *link_counters(const Link *link);
 
 #endif

@@ -29,6 +29,7 @@ struct LogLimit {
     LogLimitFunc func;
     void *user_data;
     Rate rate;
+    uint64_t left_out;
     unsigned count;
     LogLimitClass classes[];
 };
@@ -49,6 +50,21 @@ void loglimit_free(LogLimit *limit)
     g_free(limit);
 }
 
+void loglimit_set_most(LogLimit *limit, LogLevel most)
+{
+    limit->most = most;
+}
+
+bool loglimit_wants(const LogLimit *limit, LogLevel level)
+{
+    return level <= limit->most;
+}
+
+uint64_t loglimit_left_out(const LogLimit *limit)
+{
+    return limit->left_out;
+}
+
 void loglimit_say(LogLimit *limit, unsigned class, LogLevel level, FaultKind kind, int errnum,
                   const char *format, ...)
 {
@@ -65,6 +81,7 @@ void loglimit_say(LogLimit *limit, unsigned class, LogLevel level, FaultKind kin
         !rate_admits(&limit->rate, kind == FAULT_REFUSED ? LOGLIMIT_REFUSED : LOGLIMIT_LINES,
                      now)) {
         own->since++;
+        limit->left_out++;
         return;
     }
     text = g_string_new(NULL);

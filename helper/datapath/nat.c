@@ -59,11 +59,12 @@ struct Nat {
     NatHooks hooks;
     GSource *source;
     int epoll_fd;
-    GPtrArray *polls;    /* NatPoll or NULL, indexed by fd */
-    GPtrArray *active;   /* the same NatPolls, in no order */
-    GHashTable *sockets; /* fds libslirp has registered */
-    bool unwatched;      /* some socket, for want of memory */
-    bool in_rst;         /* libslirp is looking at a RST of the guest */
+    GPtrArray *polls;      /* NatPoll or NULL, indexed by fd */
+    GPtrArray *active;     /* the same NatPolls, in no order */
+    GHashTable *sockets;   /* fds libslirp has registered */
+    bool unwatched;        /* some socket, for want of memory */
+    bool in_rst;           /* libslirp is looking at a RST of the guest */
+    const FrameView *view; /* of the frame it is looking at, or NULL */
     uint64_t round;
     int64_t clock_us;       /* when libslirp last renewed its clock */
     int64_t due_us;         /* when it wants to be called even without an event, or -1 */
@@ -145,9 +146,15 @@ static void nat_register_poll_fd(int fd, void *opaque)
     Nat *nat = opaque;
     int one = 1;
 
+    if (fd < 0) {
+        return; /* udp_attach() of libslirp says so of a socket it could not make */
+    }
     /* libslirp asks nobody whether he still lives: a server that vanished would be held for ever. Of UDP it is ignored. */
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
     (void)g_hash_table_add(nat->sockets, GINT_TO_POINTER(fd));
+    if (nat->view != NULL && nat->hooks.opened != NULL) {
+        nat->hooks.opened(fd, nat->view, nat->hooks.user_data);
+    }
 }
 
 static void nat_poll_drop(Nat *nat, int fd)
@@ -177,6 +184,9 @@ static void nat_unregister_poll_fd(int fd, void *opaque)
         (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
     }
     (void)g_hash_table_remove(nat->sockets, GINT_TO_POINTER(fd));
+    if (nat->hooks.closed != NULL) {
+        nat->hooks.closed(fd, nat->hooks.user_data);
+    }
     nat_poll_drop(nat, fd);
 }
 
@@ -467,9 +477,11 @@ void nat_input(Nat *nat, const uint8_t *frame, size_t len, const FrameView *view
     }
     nat_announce(nat, frame, view);
     nat->in_rst = view->protocol == IPPROTO_TCP && (view->tcp_flags & FRAME_TCP_RST) != 0;
+    nat->view = view;
     nat_in_slirp = true;
     slirp_input(nat->slirp, frame, (int)len);
     nat_in_slirp = false;
+    nat->view = NULL;
     nat->in_rst = false;
 }
 

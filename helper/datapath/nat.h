@@ -21,10 +21,18 @@
  */
 typedef struct Nat Nat;
 
-/* @send: one frame to the guest, borrowed for the call. @log: a message libslirp has about the guest. */
+/**
+ * struct NatHooks - copied
+ * @send:   one frame to the guest, borrowed for the call
+ * @log:    a message libslirp has about the guest
+ * @opened: (optional) a new socket, and what the frame of the guest says that it was made for
+ * @closed: (optional) a socket that is about to be closed, @opened or not
+ */
 typedef struct NatHooks {
     void (*send)(const uint8_t *frame, size_t len, void *user_data);
     void (*log)(const char *message, void *user_data);
+    void (*opened)(int fd, const FrameView *view, void *user_data);
+    void (*closed)(int fd, void *user_data);
     void *user_data;
 } NatHooks;
 

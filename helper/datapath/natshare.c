@@ -21,6 +21,7 @@
 struct NatShare {
     const Nat *nat;
     unsigned max;
+    uint64_t refused;
     FlowTable *udp;
 };
 
@@ -50,7 +51,7 @@ void natshare_free(NatShare *share)
     g_free(share);
 }
 
-bool natshare_admits(NatShare *share, const FrameView *view)
+static bool natshare_has_room(NatShare *share, const FrameView *view)
 {
     /* On no other segment does tcp_input() of libslirp make a socket. */
     const uint8_t control = FRAME_TCP_SYN | FRAME_TCP_ACK | FRAME_TCP_FIN | FRAME_TCP_RST;
@@ -77,4 +78,17 @@ bool natshare_admits(NatShare *share, const FrameView *view)
     flow->key = key;
     flow_table_insert(share->udp, flow, NATSHARE_UDP_IDLE_US);
     return true;
+}
+
+bool natshare_admits(NatShare *share, const FrameView *view)
+{
+    bool admits = natshare_has_room(share, view);
+
+    share->refused += !admits;
+    return admits;
+}
+
+uint64_t natshare_refused(const NatShare *share)
+{
+    return share->refused;
 }

@@ -3,6 +3,7 @@
 #define SALLYPORT_DATAPATH_NATSHARE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <glib.h>
 
@@ -20,5 +21,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(NatShare, natshare_free)
 /* May libslirp see this frame? What makes no socket always may; so may a UDP source it holds a socket for already. To be asked of
  * every frame, wherever it goes: the gateway and the name server cost a socket too. */
 bool natshare_admits(NatShare *share, const FrameView *view);
+/* How often the answer was no. */
+uint64_t natshare_refused(const NatShare *share);
 
 #endif

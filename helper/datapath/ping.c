@@ -34,6 +34,8 @@ struct Ping {
     FlowTable *flows;
     PingSendFunc send;
     void *user_data;
+    uint64_t failed;
+    FlowTotal total; /* without "now" */
     uint8_t packet[FRAME_MAX];
     uint8_t frame[FRAME_MAX];
 };
@@ -127,6 +129,7 @@ static void ping_reply(PingFlow *flow, size_t len, uint8_t hop_limit)
                                  &key->local, key->local_port, ntohs(seq), hop_limit,
                                  ping->packet + PING_HEADER_LEN, len - PING_HEADER_LEN);
     if (frame_len > 0) {
+        ping->total.bytes_in += len - PING_HEADER_LEN;
         ping->send(ping->frame, frame_len, ping->user_data);
     }
 }
@@ -181,6 +184,7 @@ static PingFlow *ping_flow_new(Ping *ping, const FlowKey *key)
         return NULL;
     }
     flow_table_insert(ping->flows, &flow->flow, PING_IDLE_US);
+    ping->total.ever++;
     return flow;
 }
 
@@ -208,6 +212,7 @@ void ping_request(Ping *ping, const uint8_t *frame, const FrameView *view)
     if (flow == NULL) {
         flow = ping_flow_new(ping, &key);
         if (flow == NULL) {
+            ping->failed++;
             return;
         }
     } else {
@@ -217,5 +222,22 @@ void ping_request(Ping *ping, const uint8_t *frame, const FrameView *view)
     memcpy(flow->guest_mac, frame + FRAME_MAC_LEN, FRAME_MAC_LEN);
     ping_set_hop_limit(flow, view->hop_limit);
     /* Type, code and sequence number are the guest's; the kernel sets identifier and checksum (net/ipv4/ping.c). */
-    (void)send(flow->fd, frame + view->l4, view->end - view->l4, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (send(flow->fd, frame + view->l4, view->end - view->l4, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+        ping->failed++;
+    } else {
+        ping->total.bytes_out += view->end - view->payload;
+    }
+}
+
+PingCounters ping_counters(const Ping *ping)
+{
+    return (PingCounters){ping->failed, flow_table_evicted(ping->flows)};
+}
+
+FlowTotal ping_total(const Ping *ping)
+{
+    FlowTotal total = ping->total;
+
+    total.now = flow_table_count(ping->flows);
+    return total;
 }

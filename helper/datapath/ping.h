@@ -7,6 +7,7 @@
 
 #include <glib.h>
 
+#include "flowlist.h"
 #include "frame.h"
 #include "poller.h"
 
@@ -28,5 +29,15 @@ int ping_probe(sa_family_t family);
 /* An echo request the gate judged GATE_PING; borrowed. Identifier, sequence number and payload reach the host asked, and
  * come back with its reply, whose hop limit the guest sees. Failures are silent, as on a network. */
 void ping_request(Ping *ping, const uint8_t *frame, const FrameView *view);
+
+/* @failed: requests that no socket could be had for, or that it did not take. @over_limit: flows ended for newer ones. */
+typedef struct PingCounters {
+    uint64_t failed;
+    uint64_t over_limit;
+} PingCounters;
+
+PingCounters ping_counters(const Ping *ping);
+/* Bytes behind the ICMP header. */
+FlowTotal ping_total(const Ping *ping);
 
 #endif

@@ -16,6 +16,7 @@
 #include "relay.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -44,6 +45,7 @@ struct Relays {
     int ended_fd;         /* an eventfd: there is something in ended */
     pthread_mutex_t lock; /* of ended */
     Relay *ended;
+    uint64_t ever;
     unsigned alive; /* relays not freed yet, listed or not */
     unsigned threads;
     unsigned next; /* worker, among those with the same load */
@@ -289,6 +291,7 @@ int relays_join(Relays *relays, const RelayPair *take_pair, const FlowKey *key)
     relay_take_urgent_in_line(take_pair->guest);
     flow_table_insert(relays->flows, &relay->flow, take_pair->idle_us);
     relays->alive++;
+    relays->ever++;
     failed = relay_worker_take(relay->worker, relay);
     if (failed == 0) {
         return 0;
@@ -365,29 +368,55 @@ void relays_reset_all(Relays *relays, const RelayOwner *owner, const void *data)
     }
 }
 
-typedef struct RelaysListing {
-    FlowInfoFunc func;
-    void *user_data;
-} RelaysListing;
+typedef struct RelaysPage {
+    RelayPathFunc path_of;
+    void *path_data;
+} RelaysPage;
 
-static void relays_list_one(Flow *flow, void *user_data)
+/* FlowListFill. The sockets are the worker's, which closes them under its lock. */
+static void relay_fill(const Flow *flow, FlowRecord *ret, void *fill_data)
 {
-    const RelaysListing *listing = user_data;
+    const RelaysPage *page = fill_data;
     const Relay *relay = (const Relay *)flow;
-    FlowInfo info = {
-        .key = &flow->key,
-        .state = atomic_load_explicit(&relay->state, memory_order_relaxed),
-        .bytes_in = atomic_load_explicit(&relay->in.bytes, memory_order_relaxed),
-        .bytes_out = atomic_load_explicit(&relay->out.bytes, memory_order_relaxed),
-        .age_us = g_get_monotonic_time() - flow->born_us,
-    };
+    RelayWorker *worker = relay->worker;
 
-    listing->func(&info, listing->user_data);
+    ret->path = (uint8_t)page->path_of(relay->owner, page->path_data);
+    ret->protocol = IPPROTO_TCP;
+    ret->state = (uint8_t)atomic_load_explicit(&relay->state, memory_order_relaxed);
+    ret->bytes_in = atomic_load_explicit(&relay->in.bytes, memory_order_relaxed);
+    ret->bytes_out = atomic_load_explicit(&relay->out.bytes, memory_order_relaxed);
+    (void)pthread_mutex_lock(&worker->lock);
+    if (relay->client.fd >= 0) {
+        flowlist_names(relay->client.fd, &ret->host_local, &ret->host_remote);
+        if (ret->path == FLOW_PATH_RELAY) {
+            /* Its key may be the client's name on the host. */
+            flowlist_names(relay->guest.fd, &ret->guest_remote, &ret->guest_local);
+        }
+    }
+    (void)pthread_mutex_unlock(&worker->lock);
 }
 
-void relays_list(const Relays *relays, FlowInfoFunc func, void *user_data)
+uint32_t relays_page(const Relays *relays, uint32_t place, FlowList *list, RelayPathFunc path_of,
+                     void *path_data)
 {
-    RelaysListing listing = {func, user_data};
+    RelaysPage page = {path_of, path_data};
 
-    flow_table_each(relays->flows, relays_list_one, &listing);
+    return flowlist_page(relays->flows, place, list, relay_fill, &page);
+}
+
+static void relays_add_bytes(FlowTotal *total, const RelayWorker *worker)
+{
+    total->bytes_in += atomic_load_explicit(&worker->bytes_in, memory_order_relaxed);
+    total->bytes_out += atomic_load_explicit(&worker->bytes_out, memory_order_relaxed);
+}
+
+FlowTotal relays_total(const Relays *relays)
+{
+    FlowTotal total = {.now = flow_table_count(relays->flows), .ever = relays->ever};
+
+    relays_add_bytes(&total, &relays->young);
+    for (unsigned i = 0; i < relays->threads; i++) {
+        relays_add_bytes(&total, &relays->workers[i]);
+    }
+    return total;
 }

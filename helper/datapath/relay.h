@@ -8,6 +8,7 @@
 #include <glib.h>
 
 #include "flow.h"
+#include "flowlist.h"
 
 /*
  * Joins pairs of connected TCP sockets. Bytes are moved by worker threads; everything here is called on the loop thread, and
@@ -71,8 +72,13 @@ void relays_reset_all(Relays *relays, const RelayOwner *owner, const void *data)
 
 unsigned relays_count(const Relays *relays);
 
-/* What there is; among those with the same idle_us, oldest first. */
-void relays_list(const Relays *relays, FlowInfoFunc func, void *user_data);
+/* A page of what there is (flow_table_page()); @path_of says whose a relay is. */
+typedef FlowPath (*RelayPathFunc)(const RelayOwner *owner, void *path_data);
+uint32_t relays_page(const Relays *relays, uint32_t place, FlowList *list, RelayPathFunc path_of,
+                     void *path_data);
+
+/* All relays, those that have ended included. */
+FlowTotal relays_total(const Relays *relays);
 
 /* Closes a TCP socket so that its peer sees RST (SO_LINGER with zero timeout, socket(7)). */
 void relay_reset(int take_fd);

@@ -108,9 +108,11 @@ struct RelayWorker {
     pthread_t thread;
     bool running;
     int epoll_fd;
-    int stop_fd;          /* an eventfd: the thread shall end */
-    pthread_mutex_t lock; /* of the fds of its relays */
-    atomic_uint load;     /* relays it has */
+    int stop_fd;               /* an eventfd: the thread shall end */
+    pthread_mutex_t lock;      /* of the fds of its relays */
+    atomic_uint load;          /* relays it has */
+    _Atomic uint64_t bytes_in; /* of all it ever had, as RelayDirection.bytes */
+    _Atomic uint64_t bytes_out;
     GQueue waiting[RELAY_WAITS];
     int64_t look_us; /* at those with RELAY_WAIT_QUEUE */
     RelayPipes pipes;

@@ -71,14 +71,22 @@ static int relay_sink_refused(RelayDirection *dir)
     return 0;
 }
 
+/* One thread alone writes it, so it need not be one step. */
+static void relay_count(_Atomic uint64_t *sum, size_t bytes)
+{
+    atomic_store_explicit(sum, atomic_load_explicit(sum, memory_order_relaxed) + bytes,
+                          memory_order_relaxed);
+}
+
 static void relay_sent(RelayDirection *dir, size_t bytes, size_t *moved)
 {
+    RelayWorker *worker = dir->sink->relay->worker;
+
     *moved += bytes;
     dir->unasked += bytes;
-    dir->sink->relay->worker->brisk.bytes += bytes;
-    atomic_store_explicit(&dir->bytes,
-                          atomic_load_explicit(&dir->bytes, memory_order_relaxed) + bytes,
-                          memory_order_relaxed);
+    worker->brisk.bytes += bytes;
+    relay_count(&dir->bytes, bytes);
+    relay_count(dir == &dir->sink->relay->in ? &worker->bytes_in : &worker->bytes_out, bytes);
 }
 
 /* False: the guest's kernel holds too much already, sent or not. */

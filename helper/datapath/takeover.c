@@ -169,6 +169,23 @@ static void takeover_listener_event(uint32_t events, void *user_data)
 
 /* ---- frames ---- */
 
+static bool takeover_has_room(Takeover *takeover)
+{
+    bool room = relays_count(takeover->relays) + flow_table_count(takeover->pending) <
+                takeover->config.flows_max;
+
+    takeover->counters.over_limit += !room;
+    return room;
+}
+
+static bool takeover_skips(Takeover *takeover, const NetAddr *to)
+{
+    bool skips = skips_has(takeover->skips, to);
+
+    takeover->counters.skipped += skips;
+    return skips;
+}
+
 bool takeover_syn(Takeover *takeover, const uint8_t *frame, size_t len, const FrameView *view)
 {
     FlowKey key = takeover_key(view);
@@ -189,9 +206,7 @@ bool takeover_syn(Takeover *takeover, const uint8_t *frame, size_t len, const Fr
         relays_reset(takeover->relays, &key);
     }
     if (!mender_try(takeover->mender) || !takeover_guest_fits(&takeover->guest, view) ||
-        relays_count(takeover->relays) + flow_table_count(takeover->pending) >=
-            takeover->config.flows_max ||
-        skips_has(takeover->skips, &view->dst) ||
+        !takeover_has_room(takeover) || takeover_skips(takeover, &view->dst) ||
         !takeover_guest_is_local(&takeover->guest, &view->src)) {
         return false;
     }
@@ -325,4 +340,31 @@ void takeover_free(Takeover *takeover)
 const TakeoverCounters *takeover_counters(const Takeover *takeover)
 {
     return &takeover->counters;
+}
+
+unsigned takeover_pending(const Takeover *takeover)
+{
+    return flow_table_count(takeover->pending);
+}
+
+bool takeover_owns(const Takeover *takeover, const RelayOwner *owner)
+{
+    return owner == &takeover->owner;
+}
+
+/* FlowListFill */
+static void takeover_fill(const Flow *flow, FlowRecord *ret, void *fill_data)
+{
+    const Pending *pending = (const Pending *)flow;
+
+    (void)fill_data;
+    ret->path = FLOW_PATH_TAKEOVER;
+    ret->protocol = IPPROTO_TCP;
+    ret->state = FLOW_STATE_CONNECTING;
+    flowlist_names(pending->fd, &ret->host_local, &ret->host_remote);
+}
+
+uint32_t takeover_page(const Takeover *takeover, uint32_t place, FlowList *list)
+{
+    return flowlist_page(takeover->pending, place, list, takeover_fill, NULL);
 }

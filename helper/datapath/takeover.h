@@ -78,6 +78,7 @@ void takeover_return(Takeover *takeover, const uint8_t *frame, const FrameView *
 /**
  * struct TakeoverCounters - since start
  * @came_back: packets of ours seen on the TAP: the rules were gone
+ * @skipped:   SYNs to destinations that are left to libslirp for a while; @over_limit: for want of room
  * @unmatched: accepted connections that no SYN of ours led to; they were reset
  */
 typedef struct TakeoverCounters {
@@ -86,10 +87,18 @@ typedef struct TakeoverCounters {
     uint64_t came_back;
     uint64_t not_accepted;
     uint64_t given_up;
+    uint64_t skipped;
+    uint64_t over_limit;
     uint64_t unmatched;
     uint64_t returned;
 } TakeoverCounters;
 
 const TakeoverCounters *takeover_counters(const Takeover *takeover);
+
+/* Connections that are not joined yet: how many there are, and a page of them (flow_table_page()). */
+unsigned takeover_pending(const Takeover *takeover);
+uint32_t takeover_page(const Takeover *takeover, uint32_t place, FlowList *list);
+/* Is a relay the fast path's? */
+bool takeover_owns(const Takeover *takeover, const RelayOwner *owner);
 
 #endif

@@ -137,7 +137,8 @@ static bool process_null_stdio(void)
 
 static void process_reset_signals(void)
 {
-    static const int ignored[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2};
+    static const int ignored[] = {SIGTERM, SIGINT,  SIGHUP,  SIGQUIT,
+                                  SIGPIPE, SIGUSR1, SIGUSR2, SIGXFSZ};
     sigset_t none;
 
     for (int number = 1; number < SIGRTMAX; number++) {

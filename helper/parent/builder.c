@@ -182,13 +182,20 @@ int sallyport_builder_publish(SallyportBuilder *builder, const char *spec)
 
 int sallyport_builder_option(SallyportBuilder *builder, const char *option)
 {
-    /* A bare word would be taken for the guest, "--" would end the options, and the report pipe is
-     * ours. */
+    /* A bare word would be taken for the guest, "--" would end the options, and the report pipe and
+     * the control socket are ours. */
     if (option == NULL || option[0] != '-' || option[1] == '\0' || strcmp(option, "--") == 0 ||
-        strncmp(option, "--report-fd", strlen("--report-fd")) == 0) {
+        strncmp(option, "--report-fd", strlen("--report-fd")) == 0 ||
+        strncmp(option, "--control-fd", strlen("--control-fd")) == 0) {
         return -EINVAL;
     }
     return sallyport__strv_push(&builder->options, option);
+}
+
+int sallyport_builder_set_control(SallyportBuilder *builder, bool control)
+{
+    builder->control = control;
+    return 0;
 }
 
 static int push_pair(SallyportStrv *argv, const char *option, const char *value)
@@ -256,7 +263,8 @@ static int push_guest_words(SallyportStrv *argv, const SallyportBuilder *builder
     return r;
 }
 
-int sallyport__builder_argv(const SallyportBuilder *builder, int report_fd, SallyportStrv *ret)
+int sallyport__builder_argv(const SallyportBuilder *builder, int report_fd, int control_fd,
+                            SallyportStrv *ret)
 {
     SallyportStrv argv = {0};
     int r;
@@ -267,6 +275,7 @@ int sallyport__builder_argv(const SallyportBuilder *builder, int report_fd, Sall
     /* Not the path: the helper speaks another command line if it is called by another name. */
     if ((r = sallyport__strv_push(&argv, DEFAULT_HELPER)) < 0 ||
         (r = push_number(&argv, "--report-fd", report_fd)) < 0 ||
+        (control_fd >= 0 && (r = push_number(&argv, "--control-fd", control_fd)) < 0) ||
         (r = push_all(&argv, NULL, &builder->options)) < 0 ||
         (r = push_guest_options(&argv, builder)) < 0 ||
         (r = push_all(&argv, "-p", &builder->publish)) < 0 ||

@@ -3,7 +3,8 @@
  * process.c - a running helper: wait for it, stop it, forget it
  *
  * Does:     deadlines, SIGTERM then SIGKILL, reaping, the object's end.
- * Owns:     the pidfd and the read end of the report pipe; both stay open until sallyport_free().
+ * Owns:     the pidfd and the read end of the report pipe; both stay open until sallyport_free(). Our end
+ *           of --control-fd until it is taken.
  * Names:    the child only by its pidfd. If another part of the parent reaps it first, no stranger
  *           that got its PID is ever signalled or waited for.
  * States:   running -> ended (pidfd readable) -> reaped. Only reaping changes what sallyport_stop()
@@ -51,8 +52,7 @@ bool sallyport__expired(int64_t deadline_ns)
     return deadline_ns != NEVER && now_ns() >= deadline_ns;
 }
 
-/* Rounded up: poll() must not return before the deadline. */
-static int remaining_ms(int64_t deadline_ns)
+int sallyport__remaining_ms(int64_t deadline_ns)
 {
     int64_t left;
 
@@ -67,6 +67,23 @@ static int remaining_ms(int64_t deadline_ns)
     return left > INT_MAX ? INT_MAX : (int)left;
 }
 
+int sallyport__poll(struct pollfd *fds, size_t count, int64_t deadline_ns)
+{
+    for (;;) {
+        int n = poll(fds, count, sallyport__remaining_ms(deadline_ns));
+
+        if (n < 0 && errno != EINTR) {
+            return -errno;
+        }
+        if (n > 0) {
+            return 1;
+        }
+        if (n == 0 && sallyport__expired(deadline_ns)) {
+            return 0;
+        }
+    }
+}
+
 int sallyport__wait(Sallyport *sp, bool only_end, int64_t deadline_ns)
 {
     /* poll() skips negative fds. A pipe at its end would be "ready" for ever. */
@@ -74,22 +91,12 @@ int sallyport__wait(Sallyport *sp, bool only_end, int64_t deadline_ns)
         {.fd = sp->pidfd, .events = POLLIN},
         {.fd = only_end ? -1 : sp->report_fd, .events = POLLIN},
     };
+    int r = sallyport__poll(fds, sizeof(fds) / sizeof(fds[0]), deadline_ns);
 
-    for (;;) {
-        int timeout_ms = remaining_ms(deadline_ns);
-        int n = poll(fds, sizeof(fds) / sizeof(fds[0]), timeout_ms);
-
-        if (n < 0 && errno != EINTR) {
-            return -errno;
-        }
-        if (n > 0) {
-            sp->ended = sp->ended || fds[0].revents != 0;
-            return 1;
-        }
-        if (n == 0 && sallyport__expired(deadline_ns)) {
-            return 0;
-        }
+    if (r > 0) {
+        sp->ended = sp->ended || fds[0].revents != 0;
     }
+    return r;
 }
 
 static void send_signal(const Sallyport *sp, int number)
@@ -171,6 +178,9 @@ void sallyport_free(Sallyport *sp)
         sallyport_event_free(&sp->head->event);
         sp->head = next;
     }
+    if (sp->control_fd >= 0) {
+        (void)close(sp->control_fd);
+    }
     (void)close(sp->report_fd);
     (void)close(sp->pidfd);
     free(sp);
@@ -184,4 +194,14 @@ pid_t sallyport_pid(const Sallyport *sp)
 int sallyport_fd(const Sallyport *sp)
 {
     return sp->report_fd;
+}
+
+int sallyport_take_control(Sallyport *sp, SallyportControl **ret)
+{
+    int r = sp->control_fd < 0 ? -ENOENT : sallyport_control_open_fd(sp->control_fd, ret);
+
+    if (r == 0) {
+        sp->control_fd = -1;
+    }
+    return r;
 }

@@ -2,8 +2,8 @@
 /*
  * spawn.c - start the helper
  *
- * Does:     finds the program, makes the report pipe, forks, executes.
- * Child:    gets 0, 1, 2, the report pipe and the fds of the guest, and nothing else: every other
+ * Does:     finds the program, makes the report pipe and the control socket, forks, executes.
+ * Child:    gets 0, 1, 2, these two and the fds of the guest, and nothing else: every other
  *           fd is closed, CLOEXEC or not. Every signal has its default action and none is blocked.
  * Threads:  the parent may have any number. Between fork() and execve() the child makes only
  *           async-signal-safe calls and allocates nothing: argv and the path are ready before.
@@ -37,14 +37,15 @@
 #include "parent.h"
 
 #define FIRST_FREE_FD (STDERR_FILENO + 1)
-/* The report pipe and the two fds of the guest. */
-#define INHERIT_MAX 3
+/* The report pipe, the control socket and the two fds of the guest. */
+#define INHERIT_MAX 4
 
 extern char **environ;
 
 /**
  * struct Plan - everything the child needs, made before fork()
  * @status:  the status pair: the parent's end and the child's end
+ * @control: the control socket, ours and the child's end; -1 if none is wanted
  * @inherit: fds the helper gets
  * @keep:    @inherit without 0, 1 and 2, and the child's end of @status; ascending
  */
@@ -53,6 +54,7 @@ typedef struct Plan {
     SallyportStrv argv;
     int report[2];
     int status[2];
+    int control[2];
     int inherit[INHERIT_MAX];
     size_t inherit_count;
     int keep[INHERIT_MAX + 1];
@@ -75,6 +77,8 @@ static void plan_clear(Plan *plan)
     close_fd(&plan->report[1]);
     close_fd(&plan->status[0]);
     close_fd(&plan->status[1]);
+    close_fd(&plan->control[0]);
+    close_fd(&plan->control[1]);
 }
 
 /* In a parent whose stdin is closed a new fd may be 0, which the child would take for its stdin. */
@@ -167,6 +171,20 @@ static void keep(Plan *plan, int fd)
     plan->keep_count++;
 }
 
+/* The helper's end never becomes blocking or not for us: it has a description of its own. */
+static int plan_control(Plan *plan)
+{
+    int r;
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, plan->control) < 0) {
+        return -errno;
+    }
+    if ((r = move_up(&plan->control[0])) < 0 || (r = move_up(&plan->control[1])) < 0) {
+        return r;
+    }
+    return inherit(plan, plan->control[1]);
+}
+
 static int plan_make(const SallyportBuilder *builder, Plan *plan)
 {
     int r = 0;
@@ -189,7 +207,8 @@ static int plan_make(const SallyportBuilder *builder, Plan *plan)
     }
     if ((r = move_up(&plan->report[0])) < 0 || (r = move_up(&plan->report[1])) < 0 ||
         (r = move_up(&plan->status[0])) < 0 || (r = move_up(&plan->status[1])) < 0 ||
-        (r = inherit(plan, plan->report[1])) < 0) {
+        (r = inherit(plan, plan->report[1])) < 0 ||
+        (builder->control && (r = plan_control(plan)) < 0)) {
         return r;
     }
     /* Each end of a pipe has a description of its own: the helper's stays blocking. */
@@ -200,7 +219,7 @@ static int plan_make(const SallyportBuilder *builder, Plan *plan)
     for (size_t i = 0; i < plan->inherit_count; i++) {
         keep(plan, plan->inherit[i]);
     }
-    return sallyport__builder_argv(builder, plan->report[1], &plan->argv);
+    return sallyport__builder_argv(builder, plan->report[1], plan->control[1], &plan->argv);
 }
 
 /* Child: for kernels and seccomp filters that do not know close_range(). */
@@ -363,7 +382,7 @@ static int release(Plan *plan, pid_t pid, int *ret_pidfd)
 
 int sallyport_spawn(const SallyportBuilder *builder, Sallyport **ret)
 {
-    Plan plan = {.report = {-1, -1}, .status = {-1, -1}};
+    Plan plan = {.report = {-1, -1}, .status = {-1, -1}, .control = {-1, -1}};
     Sallyport *sp = calloc(1, sizeof(*sp));
     int r = sp != NULL ? plan_make(builder, &plan) : -ENOMEM;
 
@@ -382,7 +401,9 @@ int sallyport_spawn(const SallyportBuilder *builder, Sallyport **ret)
     }
     if (r == 0) {
         sp->report_fd = plan.report[0];
+        sp->control_fd = plan.control[0];
         plan.report[0] = -1;
+        plan.control[0] = -1;
         *ret = sp;
     } else {
         free(sp);

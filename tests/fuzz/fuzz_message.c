@@ -45,6 +45,14 @@ static const struct {
     [MESSAGE_SOCKET_REPLY] = {sizeof(MessageSocketReply), 0, 1},
     [MESSAGE_FAST_PATH] = {sizeof(MessageFastPath), 0, 6},
     [MESSAGE_REPAIR] = {sizeof(MessageRepair), 0, 0},
+    [MESSAGE_LOCKED] = {sizeof(MessageLocked), 0, 0},
+    [MESSAGE_FLOWS_QUERY] = {sizeof(MessageFlowsQuery), 0, 0},
+    [MESSAGE_FLOWS] = {sizeof(MessageFlows), 0, 0},
+    [MESSAGE_STATS_QUERY] = {sizeof(MessageQuery), 0, 0},
+    [MESSAGE_STATS] = {sizeof(MessageStats), 0, 0},
+    [MESSAGE_PCAP] = {sizeof(MessagePcap), 0, 1},
+    [MESSAGE_PCAP_DONE] = {sizeof(MessagePcapDone), 0, 0},
+    [MESSAGE_LOG_LEVEL] = {sizeof(MessageLogLevel), 0, 0},
 };
 
 static unsigned open_fds(int first)
@@ -101,6 +109,8 @@ static void check_taken(const Message *got, size_t size, const int *fds, size_t 
     }
     if (type == MESSAGE_LISTEN) {
         FUZZ_CHECK(got->listen.count == count, "%u listeners, %zu fds", got->listen.count, count);
+    } else if (type == MESSAGE_FLOWS) {
+        FUZZ_CHECK(got->flows.count <= MESSAGE_FLOWS_MAX, "%u flows", got->flows.count);
     } else if (type == MESSAGE_SOCKET_REPLY) {
         FUZZ_CHECK((got->socket_reply.errnum == 0) == (count == 1), "a socket and an error");
     } else if (type == MESSAGE_FAST_PATH) {

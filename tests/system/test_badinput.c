@@ -246,7 +246,6 @@ LAB_TEST(badinput, what_is_not_built_yet_says_so)
         {"-p 8080:80,fd=web", {"fd=", "not supported yet"}},
         {"-p 8080:80,proxy=v2", {"proxy=", "not supported yet"}},
         {"-p unix:/run/x.sock:80", {"unix:", "not supported yet"}},
-        {"--pcap=file.pcap", {"--pcap", "not supported yet"}},
     };
     static const char *const guests[] = {"--fd=0", "--listen=/run/vm.sock"};
 
@@ -388,11 +387,11 @@ LAB_TEST(badinput, two_wrong_options_are_two_lines_and_two_records)
         {SALLYPORT_CODE_OPTION, "EINVAL", {"--cidr", "10.0.2.0/31"}},
         {SALLYPORT_CODE_OPTION, "EINVAL", {"--publish", "8080:0"}},
         {SALLYPORT_CODE_OPTION, "EINVAL", {"--nonsense"}},
-        {SALLYPORT_CODE_NOT_SUPPORTED, NULL, {"--pcap"}},
+        {SALLYPORT_CODE_NOT_SUPPORTED, NULL, {"--socket-type"}},
     };
 
     refuses(lab, "--mtu=67 --cidr=10.0.2.0/31", causes, 2);
-    refuses(lab, "--mtu=67 --nonsense -p 8080:0 --pcap=x --cidr=10.0.2.0/31", causes, 5);
+    refuses(lab, "--mtu=67 --nonsense -p 8080:0 --socket-type=x --cidr=10.0.2.0/31", causes, 5);
 }
 
 LAB_TEST(badinput, two_ports_in_use_are_two_lines_and_two_records)

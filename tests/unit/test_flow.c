@@ -425,6 +425,93 @@ Test(flow, what_was_used_unseen_does_not_idle_out_and_keeps_its_order)
     fixture_end(&fix);
 }
 
+/* Pages of at most @room flows; how often each was seen. */
+typedef struct Walk {
+    unsigned room;
+    unsigned seen[65536]; /* by remote port */
+    unsigned calls;
+} Walk;
+
+static bool walk_one(Flow *flow, void *user_data)
+{
+    Walk *walk = user_data;
+
+    walk->calls++;
+    if (walk->room == 0) {
+        return false;
+    }
+    walk->room--;
+    walk->seen[flow->key.remote_port]++;
+    return true;
+}
+
+Test(flow, pages_show_each_flow_once_whatever_begins_and_ends_between_them)
+{
+    static Walk walk;
+    Fixture fix;
+    Sample *samples = g_new(Sample, 2000);
+    uint16_t fresh = 1000;
+    uint32_t place = 0;
+    uint16_t gone = 1;
+
+    fixture_begin(&fix, 5000);
+    for (uint16_t i = 0; i < 1000; i++) {
+        insert(&fix, &samples[i], i, 0);
+    }
+    while (place != FLOW_PLACE_END) {
+        walk.room = 7;
+        place = flow_table_page(fix.table, place, 64, walk_one, &walk);
+        /* Every third goes, some before and some after they were seen; new ones come into their places. */
+        for (unsigned i = 0; i < 5 && gone < 1000; i++, gone += 3) {
+            flow_table_remove(fix.table, &samples[gone].flow);
+        }
+        for (unsigned i = 0; i < 3; i++, fresh++) {
+            insert(&fix, &samples[fresh], fresh, 0);
+        }
+        cr_assert_lt(fresh, 1990);
+    }
+    for (uint16_t i = 0; i < 1000; i++) {
+        if (i % 3 != 1) {
+            cr_expect_eq(walk.seen[i], 1, "flow %u: %u times", i, walk.seen[i]);
+        }
+    }
+    for (uint16_t i = 0; i < fresh; i++) {
+        cr_expect_leq(walk.seen[i], 1, "flow %u: %u times", i, walk.seen[i]);
+    }
+    fixture_end(&fix);
+    g_free(samples);
+}
+
+Test(flow, a_page_looks_at_so_many_places_and_a_walk_at_each_once)
+{
+    static Walk walk = {.room = G_MAXUINT};
+    Fixture fix;
+    Sample *samples = g_new(Sample, 10000);
+    uint32_t place = 0;
+    unsigned pages = 0;
+
+    fixture_begin(&fix, 10000);
+    for (uint16_t i = 0; i < 10000; i++) {
+        insert(&fix, &samples[i], i, 0);
+    }
+    for (uint16_t i = 0; i < 9999; i++) {
+        flow_table_remove(fix.table, &samples[i].flow);
+    }
+    cr_expect_eq(flow_table_page(fix.table, 0, 1000, walk_one, &walk), 1000);
+    cr_expect_eq(walk.calls, 0, "no flow among the first 1000 places");
+    for (; place != FLOW_PLACE_END; pages++) {
+        place = flow_table_page(fix.table, place, 1000, walk_one, &walk);
+    }
+    cr_expect_eq(pages, 10);
+    cr_expect_eq(walk.seen[9999], 1);
+    flow_table_remove(fix.table, &samples[9999].flow);
+    cr_expect_eq(flow_table_page(fix.table, 0, 1, walk_one, &walk), FLOW_PLACE_END,
+                 "what a burst took is given back");
+    cr_expect_eq(flow_table_page(fix.table, 123456, 1, walk_one, &walk), FLOW_PLACE_END);
+    fixture_end(&fix);
+    g_free(samples);
+}
+
 static void each_port(Flow *flow, void *user_data)
 {
     unsigned *ports = user_data;

@@ -48,6 +48,13 @@ static const Shape shapes[] = {
     {MESSAGE_FAST_PATH, sizeof(MessageFastPath), 0, FAST_PATH_FDS},
     {MESSAGE_REPAIR, sizeof(MessageRepair), 0, 0},
     {MESSAGE_LOCKED, sizeof(MessageLocked), 0, 0},
+    {MESSAGE_FLOWS_QUERY, sizeof(MessageFlowsQuery), 0, 0},
+    {MESSAGE_FLOWS, sizeof(MessageFlows), 0, 0},
+    {MESSAGE_STATS_QUERY, sizeof(MessageQuery), 0, 0},
+    {MESSAGE_STATS, sizeof(MessageStats), 0, 0},
+    {MESSAGE_PCAP, sizeof(MessagePcap), 0, 1},
+    {MESSAGE_PCAP_DONE, sizeof(MessagePcapDone), 0, 0},
+    {MESSAGE_LOG_LEVEL, sizeof(MessageLogLevel), 0, 0},
 };
 
 typedef struct Pair {
@@ -98,6 +105,8 @@ static void make_message(Message *ret, MessageType type, size_t fd_count)
     ret->type = type;
     if (type == MESSAGE_LISTEN) {
         ret->listen.count = (uint16_t)fd_count;
+    } else if (type == MESSAGE_FLOWS) {
+        ret->flows.count = MESSAGE_FLOWS_MAX;
     } else if (type == MESSAGE_LOG || type == MESSAGE_FAULT) {
         ret->text.text[MESSAGE_TEXT_MAX - 1] = '\0';
     } else if (type == MESSAGE_INSIDE_FAST_PATH) {
@@ -463,10 +472,11 @@ Test(message, socket_reply_has_either_a_socket_or_an_errno)
     pair_end(&pair);
 }
 
-Test(message, text_without_an_end_is_refused)
+Test(message, text_without_an_end_and_more_flows_than_fit_are_refused)
 {
     static const MessageType types[] = {MESSAGE_LOG, MESSAGE_FAULT};
     Pair pair;
+    Message flows;
 
     pair_begin(&pair);
     for (size_t i = 0; i < G_N_ELEMENTS(types); i++) {
@@ -477,6 +487,10 @@ Test(message, text_without_an_end_is_refused)
         send_raw(pair.ours, &message, sizeof(MessageText), -1, 0);
         expect_refused(&pair, -EBADMSG, "text", types[i]);
     }
+    make_message(&flows, MESSAGE_FLOWS, 0);
+    flows.flows.count = MESSAGE_FLOWS_MAX + 1;
+    cr_assert_eq(message_send(pair.ours, &flows, NULL, 0), 0);
+    expect_refused(&pair, -EBADMSG, "too many flows", MESSAGE_FLOWS);
     pair_end(&pair);
 }
 

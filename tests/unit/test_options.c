@@ -38,6 +38,7 @@ static const OptionSample with_value[] = {
     {"max-flows", OPTION_MAX_FLOWS},
     {"max-pending", OPTION_MAX_PENDING},
     {"log-level", OPTION_LOG_LEVEL},
+    {"pcap", OPTION_PCAP},
     {"control", OPTION_CONTROL},
     {"control-fd", OPTION_CONTROL_FD},
     {"observe-fd", OPTION_OBSERVE_FD},
@@ -60,7 +61,7 @@ static const OptionSample flags[] = {
     {"version", OPTION_VERSION},
 };
 
-static const char *const unsupported[] = {"fd", "listen", "socket-type", "pcap"};
+static const char *const unsupported[] = {"fd", "listen", "socket-type"};
 
 static unsigned values_given(const Options *options)
 {
@@ -324,11 +325,11 @@ Test(options, faults_are_collected_in_order_and_report_fd_is_found_among_them)
 {
     Line line;
 
-    line_parse(&line, "--bad1 -y 12 --pcap f --report-fd 9 --bad2 --mtu");
+    line_parse(&line, "--bad1 -y 12 --socket-type f --report-fd 9 --bad2 --mtu");
     cr_assert_eq(line.faults->len, 5);
     line_expect_fault(&line, 0, FAULT_OPTION, EINVAL, "unrecognized option '--bad1'");
     line_expect_fault(&line, 1, FAULT_OPTION, EINVAL, "unrecognized option '-y'");
-    line_expect_fault(&line, 2, FAULT_NOT_SUPPORTED, 0, "--pcap is not supported yet");
+    line_expect_fault(&line, 2, FAULT_NOT_SUPPORTED, 0, "--socket-type is not supported yet");
     line_expect_fault(&line, 3, FAULT_OPTION, EINVAL, "unrecognized option '--bad2'");
     line_expect_fault(&line, 4, FAULT_OPTION, EINVAL, "--mtu needs a value");
     cr_expect_str_eq(options_value(line.options, OPTION_REPORT_FD), "9");

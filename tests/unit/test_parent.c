@@ -111,6 +111,54 @@ Test(builder, refuses_what_makes_no_sense)
     check_leaks();
 }
 
+/* The script answers one request with what it was asked, then waits for the end of the connection. */
+Test(builder, control_is_a_socket_pair_whose_other_end_is_taken_once)
+{
+    SallyportBuilder *builder = new_builder();
+    SallyportControl *control = NULL, *again = NULL;
+    const char *version = NULL;
+    Sallyport *sp;
+
+    /* dash has no fds above 9. */
+    write_file("[ $3 = --control-fd ] || exit 1\n",
+               "exec bash -c 'read -r asked <&$0\n"
+               "[ \"$asked\" = \"{\\\"id\\\":1,\\\"command\\\":\\\"ping\\\"}\" ] || exit 1\n"
+               "printf \"{\\\"id\\\":1,\\\"return\\\":{\\\"version\\\":\\\"9\\\"}}\\n\" >&$0\n"
+               "read -r asked <&$0; exit 7' $4\n");
+    cr_assert_eq(sallyport_builder_set_pid(builder, 1), 0);
+    cr_assert_eq(sallyport_builder_option(builder, "--control-fd=3"), -EINVAL);
+    cr_assert_eq(sallyport_builder_set_control(builder, true), 0);
+    sp = spawn_take(builder);
+    cr_assert_eq(sallyport_take_control(sp, &control), 0);
+    cr_assert_eq(sallyport_take_control(sp, &again), -ENOENT);
+    cr_assert_eq(sallyport_control_ping(control, WAIT_MS, &version), 0);
+    cr_assert_str_eq(version, "9");
+    sallyport_free(sp);
+    cr_assert_eq(sallyport_control_ping(control, WAIT_MS, &version), -EPIPE);
+    sallyport_control_close(control);
+    check_leaks();
+}
+
+Test(builder, control_that_is_not_taken_is_closed)
+{
+    SallyportBuilder *builder = new_builder();
+    SallyportControl *control = NULL;
+    int fds = count_fds();
+    Sallyport *sp;
+
+    write_file("", "sleep 60\n");
+    cr_assert_eq(sallyport_builder_set_pid(builder, 1), 0);
+    cr_assert_eq(sallyport_builder_set_control(builder, true), 0);
+    cr_assert_eq(sallyport_spawn(builder, &sp), 0);
+    sallyport_free(sp);
+    cr_assert_eq(sallyport_builder_set_control(builder, false), 0);
+    sp = spawn_take(builder);
+    cr_assert_eq(sallyport_take_control(sp, &control), -ENOENT);
+    sallyport_free(sp);
+    cr_assert_eq(count_fds(), fds);
+    check_leaks();
+}
+
 static void expect_spawn_error(const char *path, int error)
 {
     SallyportBuilder *builder = new_builder();

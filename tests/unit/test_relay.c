@@ -323,18 +323,44 @@ Test(relay, urgent_data_stays_in_its_place_in_the_stream)
 
 typedef struct Listed {
     unsigned count;
-    FlowInfo info; /* of the last */
+    FlowRecord info; /* of the last */
 } Listed;
 
-static void listed_add(const FlowInfo *info, void *user_data)
+static bool listed_add(const FlowRecord *info, void *user_data)
 {
     Listed *listed = user_data;
 
     listed->count++;
     listed->info = *info;
+    return true;
 }
 
-Test(relay, a_list_says_bytes_each_way_age_and_state)
+static FlowPath published(const RelayOwner *owner, void *path_data)
+{
+    cr_expect_eq(owner, path_data);
+    return FLOW_PATH_RELAY;
+}
+
+static void list_all(Fixture *fix, Listed *listed)
+{
+    FlowList list = {listed_add, listed, 1000};
+
+    cr_assert_eq(relays_page(fix->relays, 0, &list, published, &fix->owner), FLOW_PLACE_END);
+}
+
+static void expect_name(const FlowAddr *addr, int fd, bool of_peer)
+{
+    struct sockaddr_in sa;
+    socklen_t len = sizeof(sa);
+
+    cr_assert_eq(of_peer ? getpeername(fd, (struct sockaddr *)&sa, &len)
+                         : getsockname(fd, (struct sockaddr *)&sa, &len),
+                 0);
+    cr_expect_eq(addr->addr.family, AF_INET);
+    cr_expect_eq(addr->port, ntohs(sa.sin_port));
+}
+
+Test(relay, a_list_says_names_bytes_each_way_age_and_state)
 {
     Fixture fix;
     Line line;
@@ -347,20 +373,29 @@ Test(relay, a_list_says_bytes_each_way_age_and_state)
     streams[1] = (Stream){.from = line.guest, .to = line.client, .total = 3, .chunk = 3};
     streams_run(&fix, streams, 2);
     loop_run_ms(fix.context, 20);
-    relays_list(fix.relays, listed_add, &listed);
+    list_all(&fix, &listed);
     cr_expect_eq(listed.count, 1);
     cr_expect_eq(listed.info.bytes_in, 70000);
     cr_expect_eq(listed.info.bytes_out, 3);
-    cr_expect_geq(listed.info.age_us, 20000);
+    cr_expect_geq(listed.info.age_ms, 20);
+    expect_name(&listed.info.host_local, line.client, true);
+    expect_name(&listed.info.host_remote, line.client, false);
+    expect_name(&listed.info.guest_local, line.guest, false);
+    expect_name(&listed.info.guest_remote, line.guest, true);
     cr_expect_eq(listed.info.state, FLOW_STATE_OPEN);
     cr_assert_eq(shutdown(line.guest, SHUT_WR), 0);
     cr_expect_eq(fixture_end_of(&fix, line.client), 0);
     for (unsigned i = 0; i < 1000 && listed.info.state == FLOW_STATE_OPEN; i++) {
         g_usleep(1000);
-        relays_list(fix.relays, listed_add, &listed);
+        list_all(&fix, &listed);
     }
     cr_expect_eq(listed.info.state, FLOW_STATE_LOCAL_CLOSED);
     line_end(&line);
+    LOOP_AWAIT(fix.context, fix.ends == 1);
+    cr_expect_eq(relays_total(fix.relays).now, 0);
+    cr_expect_eq(relays_total(fix.relays).ever, 1);
+    cr_expect_eq(relays_total(fix.relays).bytes_in, 70000, "those that have ended count");
+    cr_expect_eq(relays_total(fix.relays).bytes_out, 3);
     fixture_end(&fix);
 }
 

@@ -80,6 +80,7 @@ Test(settings, pid_alone_has_all_defaults)
     cr_expect_not(settings->outlive_parent);
     cr_expect_not(settings->insecure);
     cr_expect_eq(settings->log_level, LOG_LEVEL_INFO);
+    cr_expect_null(settings->pcap);
     line_end(&line);
 }
 
