@@ -12,7 +12,7 @@
 #include <glib.h>
 #include <jansson.h>
 
-#include "lab_helper.h"
+#include "../lab/lab_helper.h"
 
 /* The option for a socket in the lab's directory; valid until the body ends. */
 static inline const char *control_option(Lab *lab)
