@@ -18,6 +18,7 @@
 #include "report.h"
 #include "sallyport.h"
 #include "settings.h"
+#include "slirp4netns.h"
 #include "supervisor.h"
 
 /* Every cause its record and its line, then the last record. */
@@ -47,6 +48,19 @@ static int main_print(const char *text)
     return fputs(text, stdout) == EOF || fflush(stdout) == EOF ? 1 : 0;
 }
 
+/* slirp4netns has no records: faults and logs alone, on standard error, and warnings on standard output. */
+static void main_speak_plainly(const Options *options, Report *report)
+{
+    report_set_plain(report);
+    for (guint i = 0; i < options->notes->len; i++) {
+        (void)printf("%s\n", (const char *)g_ptr_array_index(options->notes, i));
+    }
+    if (options->show_usage) {
+        (void)main_print(slirp4netns_usage());
+    }
+    (void)fflush(stdout);
+}
+
 int main(int argc, char **argv)
 {
     g_autoptr(GPtrArray) faults = g_ptr_array_new_with_free_func((GDestroyNotify)g_error_free);
@@ -62,16 +76,21 @@ int main(int argc, char **argv)
     }
     options = options_parse(argc, argv, faults);
     if (options_flag(options, OPTION_HELP)) {
-        g_autofree char *help = options_help();
+        g_autofree char *help = options_help(options);
 
         return main_print(help);
     }
     if (options_flag(options, OPTION_VERSION)) {
-        return main_print("sallyport " PACKAGE_VERSION "\n");
+        g_autofree char *version = options_version(options);
+
+        return main_print(version);
     }
     settings = settings_new(options, faults);
     main_close_inherited(settings);
     report = report_new(settings->report_fd, settings->log_level);
+    if (settings->personality == PERSONALITY_SLIRP4NETNS) {
+        main_speak_plainly(options, report);
+    }
     if (faults->len > 0) {
         return main_refuse(settings, report, faults);
     }

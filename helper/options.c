@@ -2,9 +2,9 @@
  *
  * options.c - the command line, taken apart but not judged
  *
- * Does:     one table feeds getopt_long(3) and --help, so that they cannot drift.
+ * Does:     one table feeds getopt_long(3) and --help, so that they cannot drift. Each personality has its own.
  * Trusts:   nothing about the values: settings.c judges them.
- * Not here: meaning, defaults, ranges (settings.c).
+ * Not here: meaning, defaults, ranges (settings.c); slirp4netns's table and what its words come to (slirp4netns.c).
  */
 #include "config.h"
 
@@ -15,16 +15,12 @@
 #include <string.h>
 
 #include "fault.h"
+#include "options_private.h"
+#include "slirp4netns.h"
 
-typedef struct OptionRow {
-    const char *name;
-    char letter;
-    OptionId id;
-    const char *argument; /* NULL: takes none */
-    const char *help;     /* NULL: not in --help */
-} OptionRow;
+#define OPTION_FIRST "--personality"
 
-static const OptionRow option_table[] = {
+static const OptionRow option_rows[] = {
     {"netns", 0, OPTION_NETNS, "PATH", "the guest's network namespace, by path"},
     {"userns", 0, OPTION_USERNS, "PATH",
      "the user namespace that owns it (default: asked of the kernel)"},
@@ -73,12 +69,15 @@ static const OptionRow option_table[] = {
      "for debugging: no namespaces, no Landlock, no filter of system calls"},
     {"help", 'h', OPTION_HELP, NULL, "show this and exit"},
     {"version", 'V', OPTION_VERSION, NULL, "show the version and exit"},
+    {"personality", 0, OPTION_FIRST_WORD, "NAME",
+     "as the first word: speak the command line of NAME, slirp4netns"},
     {"fd", 0, OPTION_UNSUPPORTED, "N", NULL},
     {"listen", 0, OPTION_UNSUPPORTED, "PATH", NULL},
     {"socket-type", 0, OPTION_UNSUPPORTED, "TYPE", NULL},
 };
 
-#define OPTION_ROWS G_N_ELEMENTS(option_table)
+static const OptionTable option_table = {option_rows, G_N_ELEMENTS(option_rows)};
+
 /* getopt_long() returns these plus the row, so that no value is mistaken for '?' or ':'. */
 #define OPTION_BASE 0x1000
 
@@ -89,6 +88,10 @@ static void option_store(Options *options, const OptionRow *row, const char *arg
         g_ptr_array_add(faults,
                         fault_new(FAULT_NOT_SUPPORTED, 0, "--%s is not supported yet", row->name));
         options->other_guest |= strcmp(row->name, "fd") == 0 || strcmp(row->name, "listen") == 0;
+    } else if (row->id == OPTION_FIRST_WORD) {
+        g_ptr_array_add(faults,
+                        fault_new(FAULT_OPTION, EINVAL, "--%s %s: want it as the first word",
+                                  row->name, argument));
     } else if (row->id >= OPTION_FLAG_FIRST) {
         options->flag[row->id - OPTION_FLAG_FIRST] = true;
     } else if (row->id >= OPTION_LIST_FIRST) {
@@ -116,8 +119,32 @@ static void option_complain(char **argv, int result, GPtrArray *faults)
     }
 }
 
-static void option_walk(Options *options, int argc, char **argv, const char *letters,
-                        const struct option *longs, GPtrArray *faults)
+/* A negative number is a wrong PID, not an option, unless the digit is one. */
+static bool option_is_number(const OptionTable *table, const char *word)
+{
+    if (word[0] != '-' || !g_ascii_isdigit(word[1])) {
+        return false;
+    }
+    for (size_t i = 0; i < table->count; i++) {
+        if (table->rows[i].letter == word[1]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void option_store_letter(Options *options, const OptionTable *table, int letter,
+                                GPtrArray *faults)
+{
+    for (size_t i = 0; i < table->count; i++) {
+        if (table->rows[i].letter == letter) {
+            option_store(options, &table->rows[i], optarg, faults);
+        }
+    }
+}
+
+static void option_walk(Options *options, const OptionTable *table, int argc, char **argv,
+                        const char *letters, const struct option *longs, GPtrArray *faults)
 {
     char *nothing[] = {argv[0], NULL};
 
@@ -130,8 +157,7 @@ static void option_walk(Options *options, int argc, char **argv, const char *let
         int before = optind;
         int result;
 
-        /* A negative number is a wrong PID, not an option. */
-        if (before < argc && argv[before][0] == '-' && g_ascii_isdigit(argv[before][1])) {
+        if (before < argc && option_is_number(table, argv[before])) {
             g_ptr_array_add(options->positionals, g_strdup(argv[before]));
             optind = before + 1;
             continue;
@@ -139,15 +165,11 @@ static void option_walk(Options *options, int argc, char **argv, const char *let
         optopt = 0;
         result = getopt_long(argc, argv, letters, longs, NULL);
         if (result >= OPTION_BASE) {
-            option_store(options, &option_table[result - OPTION_BASE], optarg, faults);
+            option_store(options, &table->rows[result - OPTION_BASE], optarg, faults);
         } else if (result == '?' || result == ':') {
             option_complain(argv, result, faults);
         } else if (result != -1) {
-            for (size_t i = 0; i < OPTION_ROWS; i++) {
-                if (option_table[i].letter == result) {
-                    option_store(options, &option_table[i], optarg, faults);
-                }
-            }
+            option_store_letter(options, table, result, faults);
         } else if (optind > before && strcmp(argv[optind - 1], "--") == 0) {
             options->command = g_strdupv(&argv[optind]);
             return;
@@ -160,15 +182,15 @@ static void option_walk(Options *options, int argc, char **argv, const char *let
     }
 }
 
-Options *options_parse(int argc, char **argv, GPtrArray *faults)
+void options_walk(Options *options, const OptionTable *table, int argc, char **argv,
+                  GPtrArray *faults)
 {
-    struct option longs[OPTION_ROWS + 1] = {0};
+    g_autofree struct option *longs = g_new0(struct option, table->count + 1);
     /* '+': stop at each word that is no option, so that a PID before "--" and a COMMAND behind it stay apart. */
     g_autoptr(GString) letters = g_string_new("+:");
-    Options *options = g_new0(Options, 1);
 
-    for (size_t i = 0; i < OPTION_ROWS; i++) {
-        const OptionRow *row = &option_table[i];
+    for (size_t i = 0; i < table->count; i++) {
+        const OptionRow *row = &table->rows[i];
 
         longs[i] =
             (struct option){row->name, row->argument != NULL ? required_argument : no_argument,
@@ -178,11 +200,58 @@ Options *options_parse(int argc, char **argv, GPtrArray *faults)
             g_string_append(letters, row->argument != NULL ? ":" : "");
         }
     }
+    option_walk(options, table, argc, argv, letters->str, longs, faults);
+}
+
+/* The value of --personality if it is the first word; @ret_words: how many words that takes. */
+static const char *options_first_word(int argc, char **argv, int *ret_words)
+{
+    *ret_words = 0;
+    if (argc > 2 && strcmp(argv[1], OPTION_FIRST) == 0) {
+        *ret_words = 2;
+        return argv[2];
+    }
+    if (argc > 1 && g_str_has_prefix(argv[1], OPTION_FIRST "=")) {
+        *ret_words = 1;
+        return argv[1] + strlen(OPTION_FIRST "=");
+    }
+    return NULL;
+}
+
+/* @ret_words: as above. */
+static Personality options_personality(int argc, char **argv, int *ret_words, GPtrArray *faults)
+{
+    const char *name = options_first_word(argc, argv, ret_words);
+    g_autofree char *called = argc > 0 ? g_path_get_basename(argv[0]) : g_strdup("");
+
+    if (strcmp(name != NULL ? name : called, SLIRP4NETNS_NAME) == 0) {
+        return PERSONALITY_SLIRP4NETNS;
+    }
+    if (name != NULL && strcmp(name, "sallyport") != 0) {
+        g_ptr_array_add(faults, fault_new(FAULT_OPTION, EINVAL, OPTION_FIRST " %s: want %s", name,
+                                          SLIRP4NETNS_NAME));
+    }
+    return PERSONALITY_SALLYPORT;
+}
+
+Options *options_parse(int argc, char **argv, GPtrArray *faults)
+{
+    Options *options = g_new0(Options, 1);
+    int words;
+
+    options->personality = options_personality(argc, argv, &words, faults);
     for (size_t i = 0; i < G_N_ELEMENTS(options->list); i++) {
         options->list[i] = g_ptr_array_new_with_free_func(g_free);
     }
     options->positionals = g_ptr_array_new_with_free_func(g_free);
-    option_walk(options, argc, argv, letters->str, longs, faults);
+    options->notes = g_ptr_array_new_with_free_func(g_free);
+    argv += words;
+    argc -= words;
+    if (options->personality == PERSONALITY_SLIRP4NETNS) {
+        slirp4netns_parse(options, argc, argv, faults);
+    } else {
+        options_walk(options, &option_table, argc, argv, faults);
+    }
     return options;
 }
 
@@ -198,6 +267,7 @@ void options_free(Options *options)
         g_ptr_array_unref(options->list[i]);
     }
     g_ptr_array_unref(options->positionals);
+    g_ptr_array_unref(options->notes);
     g_strfreev(options->command);
     g_free(options);
 }
@@ -222,25 +292,18 @@ bool options_flag(const Options *options, OptionId id)
 
 const char *options_name(OptionId id)
 {
-    for (size_t i = 0; i < OPTION_ROWS; i++) {
-        if (option_table[i].id == id) {
-            return option_table[i].name;
+    for (size_t i = 0; i < option_table.count; i++) {
+        if (option_rows[i].id == id) {
+            return option_rows[i].name;
         }
     }
     g_return_val_if_reached("");
 }
 
-char *options_help(void)
+void options_append_rows(GString *text, const OptionTable *table)
 {
-    GString *text =
-        g_string_new("Usage: sallyport [OPTION]... PID\n"
-                     "       sallyport [OPTION]... --netns PATH [--userns PATH]\n"
-                     "       sallyport [OPTION]... --netns-fd N [--userns-fd N]\n"
-                     "       sallyport [OPTION]... -- COMMAND [ARG]...\n"
-                     "The network door of one sandbox: NAT outwards, published ports inwards.\n\n");
-
-    for (size_t i = 0; i < OPTION_ROWS; i++) {
-        const OptionRow *row = &option_table[i];
+    for (size_t i = 0; i < table->count; i++) {
+        const OptionRow *row = &table->rows[i];
         g_autofree char *left = NULL;
 
         if (row->help == NULL) {
@@ -254,6 +317,29 @@ char *options_help(void)
             g_string_append_printf(text, "      %-24s %s\n", left, row->help);
         }
     }
+}
+
+char *options_help(const Options *options)
+{
+    GString *text;
+
+    if (options->personality == PERSONALITY_SLIRP4NETNS) {
+        return slirp4netns_help();
+    }
+    text =
+        g_string_new("Usage: sallyport [OPTION]... PID\n"
+                     "       sallyport [OPTION]... --netns PATH [--userns PATH]\n"
+                     "       sallyport [OPTION]... --netns-fd N [--userns-fd N]\n"
+                     "       sallyport [OPTION]... -- COMMAND [ARG]...\n"
+                     "The network door of one sandbox: NAT outwards, published ports inwards.\n\n");
+    options_append_rows(text, &option_table);
     g_string_append(text, "\nThe whole story: sallyport(1).\n");
     return g_string_free(text, FALSE);
+}
+
+char *options_version(const Options *options)
+{
+    return options->personality == PERSONALITY_SLIRP4NETNS
+               ? slirp4netns_version()
+               : g_strdup("sallyport " PACKAGE_VERSION "\n");
 }

@@ -6,6 +6,12 @@
 
 #include <glib.h>
 
+/* Whose command line we speak: by the name we are called by, or --personality as the first word. */
+typedef enum Personality {
+    PERSONALITY_SALLYPORT,
+    PERSONALITY_SLIRP4NETNS,
+} Personality;
+
 /* Options that take one value; the index of OptionValues.value. */
 typedef enum OptionId {
     OPTION_PUBLISH_ADDRESS,
@@ -30,6 +36,12 @@ typedef enum OptionId {
     OPTION_CONTROL,
     OPTION_CONTROL_FD,
     OPTION_OBSERVE_FD,
+    /* slirp4netns's own. */
+    OPTION_API_SOCKET,
+    OPTION_NETNS_TYPE,
+    OPTION_TARGET_TYPE,
+    OPTION_OUTBOUND_ADDR4,
+    OPTION_OUTBOUND_ADDR6,
     OPTION_VALUE_COUNT,
     /* Repeatable: the index of OptionValues.list, less OPTION_LIST_FIRST. */
     OPTION_LIST_FIRST = OPTION_VALUE_COUNT,
@@ -47,8 +59,17 @@ typedef enum OptionId {
     OPTION_INSECURE_NO_LOCKDOWN,
     OPTION_HELP,
     OPTION_VERSION,
+    /* slirp4netns's own. */
+    OPTION_CONFIGURE,
+    OPTION_ENABLE_IPV6,
+    OPTION_DISABLE_HOST_LOOPBACK,
+    OPTION_NO_HOST_LOOPBACK, /* the same, deprecated */
+    OPTION_ENABLE_SANDBOX,
+    OPTION_CREATE_SANDBOX, /* the same, deprecated */
+    OPTION_ENABLE_SECCOMP,
     OPTION_FLAG_END,
     OPTION_UNSUPPORTED,
+    OPTION_FIRST_WORD, /* --personality: has been looked at before the table is */
 } OptionId;
 
 /**
@@ -59,20 +80,27 @@ typedef enum OptionId {
  * @positionals: what is neither an option nor behind "--"
  * @other_guest: an option that is not supported yet names the guest, so there is no use in asking for another
  * @command:     what stands behind "--", NULL-terminated; NULL if there is no "--"
+ * @show_usage:  slirp4netns: a fault is of the kind for which it prints its usage too
+ * @notes:       slirp4netns: lines for standard output, whatever comes of the rest; never NULL
  */
 typedef struct Options {
+    Personality personality;
     char *value[OPTION_VALUE_COUNT];
     GPtrArray *list[OPTION_LIST_END - OPTION_LIST_FIRST];
     bool flag[OPTION_FLAG_END - OPTION_FLAG_FIRST];
     GPtrArray *positionals;
     bool other_guest;
     char **command;
+    bool show_usage;
+    GPtrArray *notes;
 } Options;
 
 /**
  * options_parse() - take the command line apart
  * @argv:   argv[0] included; not changed but for getopt's own reading, strings are copied
  * @faults: GError elements (FAULT_OPTION, FAULT_NOT_SUPPORTED) are added, one per wrong word
+ *
+ * A personality's own words are turned into ours (slirp4netns.c), so that whoever reads the result need not know them.
  *
  * Never returns NULL: the rest of a wrong command line is still wanted, for --report-fd above all.
  */
@@ -87,7 +115,9 @@ bool options_flag(const Options *options, OptionId id);
 /* "mtu" for OPTION_MTU: for messages. */
 const char *options_name(OptionId id);
 
-/* The text of --help, made from the table that the parser uses. g_free(). */
-char *options_help(void);
+/* The text of --help, made from the table that the parser used. g_free(). */
+char *options_help(const Options *options);
+/* The text of --version. g_free(). */
+char *options_version(const Options *options);
 
 #endif

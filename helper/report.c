@@ -40,6 +40,7 @@ struct Report {
     bool nonblocking;
     bool gone; /* the reader */
     bool overflowed;
+    bool plain; /* error and log alone become lines */
     LogLevel level;
     uint64_t seq;
     uint64_t lost;
@@ -94,6 +95,11 @@ static void report_source_clear(Report *report)
         g_source_destroy(report->source);
         g_clear_pointer(&report->source, g_source_unref);
     }
+}
+
+void report_set_plain(Report *report)
+{
+    report->plain = true;
 }
 
 void report_free(Report *report)
@@ -278,9 +284,10 @@ void report_event(Report *report, const char *event, json_t *take_body)
     if (report->fd < 0) {
         g_autofree char *readable = report_readable(event, take_body);
         const char *reason = json_string_value(json_object_get(take_body, "reason"));
+        bool wanted = !report->plain || is_log || strcmp(event, SALLYPORT_EVENT_ERROR) == 0;
 
         /* After a failed start the lines of the causes have said it all. */
-        if (g_strcmp0(reason, SALLYPORT_REASON_START_FAILED) != 0) {
+        if (wanted && g_strcmp0(reason, SALLYPORT_REASON_START_FAILED) != 0) {
             report_stderr(readable);
         }
         json_decref(take_body);
@@ -369,7 +376,7 @@ bool report_admits(Report *report)
 
 void report_exit(Report *report, const char *line, json_t *take_body)
 {
-    if (report->fd >= 0 && line != NULL) {
+    if ((report->fd >= 0 || report->plain) && line != NULL) {
         report_stderr(line);
     }
     report_event(report, SALLYPORT_EVENT_EXIT, take_body);

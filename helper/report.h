@@ -28,6 +28,9 @@ Report *report_new(int fd, LogLevel level);
 void report_free(Report *report);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Report, report_free)
 
+/* Without a report fd: of all events only error and log become lines. */
+void report_set_plain(Report *report);
+
 /* Records that wait are written from @context when the reader reads on. */
 void report_attach(Report *report, GMainContext *context);
 

@@ -500,6 +500,9 @@ Settings *settings_new(const Options *options, GPtrArray *faults)
     settings->ready_fd = settings_fd(options, OPTION_READY_FD, true, faults);
     settings->exit_fd = settings_fd(options, OPTION_EXIT_FD, false, faults);
     settings_check_fds(settings, faults);
+    settings->personality = options->personality;
+    settings->guest.autoconf = options->personality == PERSONALITY_SLIRP4NETNS;
+    settings->api_socket = g_strdup(options_value(options, OPTION_API_SOCKET));
     settings->insecure = options_flag(options, OPTION_INSECURE_NO_LOCKDOWN);
     settings->outlive_parent = options_flag(options, OPTION_OUTLIVE_PARENT);
     settings_words(settings, options, faults);

@@ -21,6 +21,10 @@
 /* RFC 8200 section 5: no IPv6 on a link below. */
 #define SETTINGS_MTU_IPV6_MIN 1280
 
+/* libslirp's DHCP: host number of the first lease, and how many there are (libslirp: NB_BOOTP_CLIENTS). */
+#define SETTINGS_HOST_DHCP   15
+#define SETTINGS_DHCP_LEASES 16
+
 typedef enum GuestKind {
     GUEST_PID,
     GUEST_NETNS_PATH,
@@ -47,6 +51,8 @@ typedef enum LogLevel {
  * @ipv6:          addresses of IPv6 are wanted
  * @ipv6_required: --cidr6 was given: doing without is an error
  * @addr, @addr6:  the guest's own addresses
+ * @autoconf:      the guest may configure itself: DHCP and router advertisements are there for it, and with @configure IPv6 is left
+ *                 to them; without it the MTU is what somebody else is going to set
  * @fast_path:     whether the guest's kernel shall carry TCP (datapath/takeover.h)
  */
 typedef struct GuestSettings {
@@ -64,6 +70,7 @@ typedef struct GuestSettings {
     bool configure;
     bool ipv6;
     bool ipv6_required;
+    bool autoconf;
     FastPath fast_path;
     NetCidr cidr;
     NetCidr cidr6;
@@ -83,13 +90,14 @@ typedef struct GuestSettings {
  * @publish:      PortMap elements, in the order given, host addresses filled in
  * @publish_address: host address of those that name none, or NULL: all
  * @control:      path of the control socket, or NULL; @control_fd, @observe_fd: inherited sockets, -1 for none
- * @api_socket:   path of slirp4netns's API socket, or NULL
  * @max_flows:    TCP connections relayed at most, @max_pending: of which not answered yet; 0: what RLIMIT_NOFILE leaves
  * @insecure:     --insecure-no-lockdown
+ * @api_socket:   path of slirp4netns's API socket, short enough for a sockaddr_un; NULL for none
  * @pcap:         file that frames are recorded into from the start, or NULL
  * @report_fd, @ready_fd, @exit_fd: -1 for none
  */
 typedef struct Settings {
+    Personality personality;
     GuestSettings guest;
     unsigned allow;
     NetAddr outbound4;
@@ -102,7 +110,6 @@ typedef struct Settings {
     char *control;
     int control_fd;
     int observe_fd;
-    char *api_socket;
     unsigned max_flows;
     unsigned max_pending;
     int report_fd;
@@ -110,6 +117,7 @@ typedef struct Settings {
     int exit_fd;
     bool outlive_parent;
     bool insecure;
+    char *api_socket;
     LogLevel log_level;
     char *pcap;
 } Settings;

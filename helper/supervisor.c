@@ -41,6 +41,7 @@
 #include "record.h"
 #include "resolvconf.h"
 #include "sallyport.h"
+#include "slirp4netns.h"
 
 #define SUPERVISOR_DRAIN_MS 1000
 /* So long the process inside may take to remove what it put into the guest; it needs a few milliseconds. */
@@ -309,6 +310,7 @@ static void supervisor_ready(Supervisor *sv)
     }
     sv->state = SUPERVISOR_RUNNING;
     service_begin(sv->service, sv->publisher, sv->inquiry, sv->report);
+    slirp4netns_announce(sv->settings, &sv->link);
     report_event(sv->report, SALLYPORT_EVENT_READY,
                  record_ready(sv->settings, &sv->link, &sv->fast_path, &sv->locked, published));
     if (sv->settings->ready_fd >= 0 && !process_write_ready(sv->settings->ready_fd)) {

@@ -42,8 +42,10 @@
 #include "natshare.h"
 #include "pcap.h"
 #include "ping.h"
+#include "policy.h"
 #include "poller.h"
 #include "relay.h"
+#include "router.h"
 #include "survey.h"
 #include "takeover.h"
 
@@ -72,6 +74,7 @@ typedef struct Datapath {
     Nat *nat;
     Dns *dns;
     Ping *ping;
+    Router *router;      /* NULL: the guest is configured */
     bool ping_usable[2]; /* IPv4, IPv6 */
     GuestSock *guestsock;
     Forward *forward;
@@ -259,6 +262,9 @@ static void datapath_frame(uint8_t *frame, size_t len, void *user_data)
             ping_request(dp->ping, frame, &view);
         }
         return;
+    case GATE_ROUTER:
+        router_solicited(dp->router);
+        return;
     case GATE_ECHO:
         out = frame_build_echo_reply(dp->frame, frame, &view);
         break;
@@ -418,25 +424,6 @@ static void datapath_equip(const MessageFastPath *message, const int *take_fds, 
     datapath_load_rules(dp);
 }
 
-static void datapath_make_gate(Datapath *dp)
-{
-    const GuestSettings *guest = &dp->settings->guest;
-    GateConfig config = {
-        .cidr = guest->cidr,
-        .gateway = guest->gateway,
-        .dns = guest->dns,
-        .ipv6 = guest->ipv6,
-        .cidr6 = guest->cidr6,
-        .gateway6 = guest->gateway6,
-        .dns6 = guest->dns6,
-        .dns_enabled = dp->settings->dns,
-        .netns_mode = true,
-        .allow = dp->settings->allow,
-    };
-
-    dp->gate = gate_new(&config);
-}
-
 static bool datapath_go(Datapath *dp, GError **error)
 {
     NatHooks nat_hooks = {datapath_from_nat, datapath_nat_log, datapath_nat_opened,
@@ -450,6 +437,7 @@ static bool datapath_go(Datapath *dp, GError **error)
         return false;
     }
     datapath_make_ping(dp);
+    dp->router = router_new(dp->context, dp->settings, datapath_send, dp);
     dns_set_max_payload(dp->dns, dp->link_info.mtu > 48 ? dp->link_info.mtu - 48 : 0);
     dp->link = link_new(fd_steal(&dp->tap), dp->context, &link_hooks);
     link_set_pcap(dp->link, dp->pcap);
@@ -568,6 +556,7 @@ static gboolean datapath_readable(gint sock, GIOCondition condition, gpointer us
 static bool datapath_prepare(Datapath *dp, GError **error)
 {
     DnsHooks dns_hooks = {datapath_send, datapath_is_own_peer, dp};
+    GateConfig gate;
 
     dp->tap = -1;
     dp->context = g_main_context_new();
@@ -586,7 +575,8 @@ static bool datapath_prepare(Datapath *dp, GError **error)
     if (dp->relays == NULL) {
         return false;
     }
-    datapath_make_gate(dp);
+    gate = policy_of(dp->settings);
+    dp->gate = gate_new(&gate);
     dp->dns = dns_new(dp->poller, dp->context, &dns_hooks);
     dp->guestsock = guestsock_new(fd_steal(&dp->inside), dp->context, datapath_equip, dp);
     return true;

@@ -127,6 +127,12 @@ size_t frame_build_echo_reply(uint8_t *out, const uint8_t *in, const FrameView *
 size_t frame_build_announcement(uint8_t *out, const uint8_t *dst_mac, const uint8_t *src_mac,
                                 const NetAddr *addr, const NetAddr *to);
 
+/* The router advertisement (RFC 4861 4.2) of @from, an fe80:: address, to all nodes: a default router, @prefix for addresses the
+ * nodes make up themselves, and unless NULL @dns as name server (RFC 8106). */
+#define FRAME_ROUTER_MAX 134
+size_t frame_build_router(uint8_t *out, const NetAddr *from, const NetCidr *prefix,
+                          const NetAddr *dns);
+
 /* An echo reply of our own making: what a host answered to a guest's ping. @hop_limit as it came. */
 size_t frame_build_echo(uint8_t *out, const uint8_t *dst_mac, const uint8_t *src_mac,
                         const NetAddr *src, const NetAddr *dst, uint16_t id, uint16_t seq,

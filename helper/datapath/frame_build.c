@@ -2,7 +2,8 @@
  *
  * frame_build.c - write whole frames: datagrams, and the answers a host or router owes
  *
- * Does:     UDP datagrams, TCP resets, ICMP(v6) errors, echo messages, a neighbour's word on itself, all with good checksums.
+ * Does:     UDP datagrams, TCP resets, ICMP(v6) errors, echo messages, a neighbour's word on itself, a router's on the link, all with
+ *           good checksums.
  * Runs in:  the datapath process. Pure functions over (buffer, length): no I/O, no state, no
  *           allocation.
  * Trusts:   a FrameView as frame_parse() made it. What it says about addresses is the guest's
@@ -25,6 +26,15 @@
 #define IP_MAX    65535
 /* A neighbour advertisement and its one option. */
 #define ND_ADVERT_LEN 32
+/* A router advertisement; its options: link address, prefix, one name server. */
+#define ROUTER_LEN      16
+#define ROUTER_LINK_LEN 8
+#define ROUTER_NET_LEN  32
+#define ROUTER_DNS_LEN  24
+/* Seconds. */
+#define ROUTER_LIFETIME  1800
+#define ROUTER_VALID     86400
+#define ROUTER_PREFERRED 14400
 
 /* RFC 1812 4.3.2.3: what fits 576 bytes. RFC 4443 2.4 (c): what fits the minimum MTU. */
 #define QUOTE4_MAX (576 - IP4_LEN - ICMP_LEN)
@@ -133,6 +143,47 @@ size_t frame_build_announcement(uint8_t *out, const uint8_t *dst_mac, const uint
     memcpy(arp + 18, dst_mac, FRAME_MAC_LEN);
     memcpy(arp + 24, &to->v4, sizeof(to->v4));
     return FRAME_ETH_LEN + ARP_LEN;
+}
+
+size_t frame_build_router(uint8_t *out, const NetAddr *from, const NetCidr *prefix,
+                          const NetAddr *dns)
+{
+    static const uint8_t all_nodes[16] = {0xff, 2, [15] = 1};
+    static const uint8_t all_nodes_mac[FRAME_MAC_LEN] = {0x33, 0x33, 0, 0, 0, 1};
+    const NetAddr to = netaddr_from_bytes(AF_INET6, all_nodes);
+    size_t len = ROUTER_LEN + ROUTER_LINK_LEN + ROUTER_NET_LEN + (dns != NULL ? ROUTER_DNS_LEN : 0);
+    uint8_t mac[FRAME_MAC_LEN];
+    uint8_t *at;
+    size_t l4;
+
+    netaddr_virtual_mac(from, mac);
+    l4 = put_headers(out, all_nodes_mac, mac, from, &to, IPPROTO_ICMPV6, 255, len);
+    at = out + l4;
+    memset(at, 0, len);
+    at[0] = ICMP6_ROUTER_ADVERTISEMENT;
+    at[4] = HOP_LIMIT;
+    put16(at + 6, ROUTER_LIFETIME);
+    at += ROUTER_LEN;
+    at[0] = 1; /* source link-layer address; lengths are in units of 8 bytes */
+    at[1] = ROUTER_LINK_LEN / 8;
+    memcpy(at + 2, mac, FRAME_MAC_LEN);
+    at += ROUTER_LINK_LEN;
+    at[0] = 3; /* prefix information */
+    at[1] = ROUTER_NET_LEN / 8;
+    at[2] = prefix->prefix;
+    at[3] = 0xc0; /* on-link, autonomous */
+    put32(at + 4, ROUTER_VALID);
+    put32(at + 8, ROUTER_PREFERRED);
+    memcpy(at + 16, &prefix->net.v6, sizeof(prefix->net.v6));
+    at += ROUTER_NET_LEN;
+    if (dns != NULL) {
+        at[0] = 25; /* recursive DNS server */
+        at[1] = ROUTER_DNS_LEN / 8;
+        put32(at + 4, ROUTER_LIFETIME);
+        memcpy(at + 8, &dns->v6, sizeof(dns->v6));
+    }
+    put_l4_checksum(out, l4, len, ICMP_SUM, from, &to, IPPROTO_ICMPV6);
+    return l4 + len;
 }
 
 static bool is_ip4_broadcast(const NetAddr *addr)

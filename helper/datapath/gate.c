@@ -34,8 +34,10 @@
 #define PORT_DHCPV6_SERVER 547
 
 #define ICMP4_UNREACHABLE 3
+#define ICMP4_NETWORK     0
 #define ICMP4_PROHIBITED  13 /* RFC 1812 5.2.7.1: communication administratively prohibited */
 #define ICMP6_UNREACHABLE 1
+#define ICMP6_NO_ROUTE    0
 #define ICMP6_PROHIBITED  1
 
 #define NDP_HOP_LIMIT 255
@@ -77,6 +79,7 @@ Gate *gate_new(const GateConfig *config)
     gate->ipv6 = config->ipv6;
     gate->dns_enabled = config->dns_enabled;
     gate->netns_mode = config->netns_mode;
+    gate->unreachable = config->unreachable;
     gate->allow = config->allow;
     gate->seqguard = seqguard_new();
     memset(gate->guest_mac, 0xff, sizeof(gate->guest_mac));
@@ -224,7 +227,7 @@ static GateVerdict judge_ndp(Gate *gate, const uint8_t *frame, const FrameView *
     }
     if (!ndp_destination_ok(view))
         return drop(GATE_REASON_MULTICAST, ret_reason);
-    return GATE_NAT;
+    return view->icmp_type == ICMP6_ROUTER_SOLICITATION ? GATE_ROUTER : GATE_NAT;
 }
 
 static GateVerdict judge_echo(const Gate *gate, const FrameView *view, GateReason *ret_reason)
@@ -352,6 +355,13 @@ static GateVerdict judge_scrubbed(Gate *gate, uint8_t *frame, size_t *inout_len,
     return verdict;
 }
 
+/* On a real network nobody would be there to answer. */
+static bool gate_is_nobody(const Gate *gate, const NetAddr *dst, GateReason reason)
+{
+    return gate->unreachable && reason == GATE_REASON_INSIDE_CIDR &&
+           !gate_is_virtual(gate_side(gate, dst->family), dst);
+}
+
 GateVerdict gate_judge(Gate *gate, uint8_t *frame, size_t *inout_len, FrameView *ret_view,
                        GateReason *ret_reason)
 {
@@ -373,6 +383,8 @@ GateVerdict gate_judge(Gate *gate, uint8_t *frame, size_t *inout_len, FrameView 
         *inout_len = ret_view->end;
         verdict = judge_scrubbed(gate, frame, inout_len, ret_view, &reason);
     }
+    if (verdict == GATE_REFUSE && gate_is_nobody(gate, &ret_view->dst, reason))
+        verdict = GATE_DROP;
     gate->counters[reason]++;
     *ret_reason = reason;
     return verdict;
@@ -382,13 +394,16 @@ GateVerdict gate_judge(Gate *gate, uint8_t *frame, size_t *inout_len, FrameView 
 
 size_t gate_refusal(Gate *gate, const uint8_t *frame, const FrameView *view, uint8_t out[FRAME_MAX])
 {
-    if (view->protocol == IPPROTO_TCP)
+    bool begins = (view->tcp_flags & (FRAME_TCP_SYN | FRAME_TCP_ACK)) == FRAME_TCP_SYN;
+
+    /* Of an established connection an ICMP error would be no end. */
+    if (view->protocol == IPPROTO_TCP && !(gate->unreachable && begins))
         return frame_build_tcp_rst(out, frame, view);
     if (view->ethertype == ETHERTYPE_IP)
         return frame_build_icmp_error(out, frame, view, &gate->sides[0].gateway, ICMP4_UNREACHABLE,
-                                      ICMP4_PROHIBITED, 0);
+                                      gate->unreachable ? ICMP4_NETWORK : ICMP4_PROHIBITED, 0);
     return frame_build_icmp_error(out, frame, view, &gate->sides[1].gateway, ICMP6_UNREACHABLE,
-                                  ICMP6_PROHIBITED, 0);
+                                  gate->unreachable ? ICMP6_NO_ROUTE : ICMP6_PROHIBITED, 0);
 }
 
 void gate_reply(Gate *gate, uint8_t *frame, size_t len)

@@ -19,7 +19,8 @@ typedef struct Gate Gate;
  * @cidr6, @gateway6, @dns6: the same for IPv6, valid if @ipv6
  * @ipv6:          false: every IPv6 frame is dropped
  * @dns_enabled:   false (--no-dns): port 53 of the virtual name server is silent
- * @netns_mode:    the guest is a network namespace: DHCP and router solicitations are dropped
+ * @netns_mode:    the guest is a network namespace that was configured: DHCP and router solicitations are dropped
+ * @unreachable:   what is refused is network unreachable, not reset or prohibited; hosts of the CIDRs that are none are silent
  * @allow:         set of NetClass bits that may pass
  */
 typedef struct GateConfig {
@@ -32,6 +33,7 @@ typedef struct GateConfig {
     NetAddr dns6;
     bool dns_enabled;
     bool netns_mode;
+    bool unreachable;
     unsigned allow;
 } GateConfig;
 
@@ -41,8 +43,9 @@ typedef enum GateVerdict {
     GATE_REFUSE, /* counted; the caller sends gate_refusal() */
     GATE_NAT,    /* libslirp: ARP, NDP, TCP, UDP */
     GATE_TCP_SYN, /* a SYN without ACK to somewhere outside that may pass: takeover if there is one, else nat */
-    GATE_DNS,  /* a UDP query to port 53 of the virtual name server */
-    GATE_PING, /* an echo request to somewhere outside */
+    GATE_DNS,    /* a UDP query to port 53 of the virtual name server */
+    GATE_PING,   /* an echo request to somewhere outside */
+    GATE_ROUTER, /* a router solicitation: router_solicited() */
     GATE_ECHO, /* an echo request to gateway or name server: answer with frame_build_echo_reply() */
 } GateVerdict;
 

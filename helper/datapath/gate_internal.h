@@ -35,6 +35,7 @@ struct Gate {
     bool ipv6;
     bool dns_enabled;
     bool netns_mode;
+    bool unreachable;
     unsigned allow;
     HostKey *hosts; /* sorted */
     size_t host_count;

@@ -28,6 +28,7 @@ struct Mender {
     bool wanted; /* the rules */
     bool loaded; /* once */
     bool rules_gone;
+    bool down; /* they could not be loaded, for an interface of the guest's was not up */
     bool off;
     bool asked;      /* and not answered yet */
     bool asked_load; /* for the first time */
@@ -109,7 +110,15 @@ void mender_free(Mender *mender)
 
 bool mender_sound(const Mender *mender)
 {
-    return mender->listener && !mender->rules_gone && !mender->off;
+    return mender->listener && !mender->rules_gone && !mender->off && !mender->down;
+}
+
+bool mender_try(Mender *mender)
+{
+    if (mender->down) {
+        (void)mender_load(mender); /* for the next one */
+    }
+    return mender_sound(mender);
 }
 
 bool mender_load(Mender *mender)
@@ -153,6 +162,8 @@ void mender_answered(Mender *mender, int errnum, bool loaded, bool listener)
     if (errnum == 0 && !mender->asked_load) {
         mender->rules_gone = false;
     }
+    mender->down = mender->asked && errnum == ENETDOWN;
+    mender->wanted &= !mender->down; /* until the next connection */
     mender->asked = false;
     mender->asked_load = false;
     mender->listener = listener;

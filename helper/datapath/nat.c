@@ -354,14 +354,14 @@ static void nat_fill_config(Nat *nat, SlirpConfig *config, const Settings *setti
                             bool ipv6)
 {
     const GuestSettings *guest = &settings->guest;
-    NetAddr dhcp = netcidr_host(&guest->cidr, 15);
+    NetAddr dhcp = netcidr_host(&guest->cidr, SETTINGS_HOST_DHCP);
 
     config->version = 4;
     config->in_enabled = true;
     config->vnetwork = guest->cidr.net.v4;
     config->vnetmask.s_addr = htonl(~(uint32_t)0 << (32 - guest->cidr.prefix));
     config->vhost = guest->gateway.v4;
-    config->vdhcp_start = dhcp.v4; /* must lie inside the network, though DHCP is off */
+    config->vdhcp_start = dhcp.v4; /* must lie inside the network, even if DHCP is off */
     config->vnameserver = guest->dns.v4;
     config->in6_enabled = ipv6;
     config->vprefix_addr6 = guest->cidr6.net.v6;
@@ -370,8 +370,8 @@ static void nat_fill_config(Nat *nat, SlirpConfig *config, const Settings *setti
     config->vnameserver6 = guest->dns6.v6;
     config->if_mtu = mtu;
     config->if_mru = mtu;
+    config->disable_dhcp = !guest->autoconf;
     config->disable_dns = true;
-    config->disable_dhcp = true;
     if (settings->outbound4.family == AF_INET) {
         struct sockaddr_storage sa;
 

@@ -205,7 +205,7 @@ bool takeover_syn(Takeover *takeover, const uint8_t *frame, size_t len, const Fr
         /* The guest has forgotten that connection. Its remains would answer the new SYN. */
         relays_reset(takeover->relays, &key);
     }
-    if (!mender_sound(takeover->mender) || !takeover_guest_fits(&takeover->guest, view) ||
+    if (!mender_try(takeover->mender) || !takeover_guest_fits(&takeover->guest, view) ||
         !takeover_has_room(takeover) || takeover_skips(takeover, &view->dst) ||
         !takeover_guest_is_local(&takeover->guest, &view->src)) {
         return false;

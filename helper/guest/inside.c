@@ -124,8 +124,15 @@ static bool inside_open_outbound(Inside *inside, int *ret_fds, GError **error)
         !rules_loadable(inside->rules, error)) {
         return false;
     }
-    return (inside->guest->fast_path != FAST_PATH_REQUIRE && !rules_found_company(inside->rules)) ||
-           inside_load(inside, error);
+    if ((inside->guest->fast_path != FAST_PATH_REQUIRE && !rules_found_company(inside->rules)) ||
+        inside_load(inside, error)) {
+        return true;
+    }
+    if (inside->guest->fast_path != FAST_PATH_REQUIRE && rules_wait(*error)) {
+        g_clear_error(error);
+        return true;
+    }
+    return false;
 }
 
 /* Behind "ready", or when a client is first. What is missing is said once; then TCP out is libslirp's. */
@@ -136,7 +143,10 @@ static bool inside_load_late(Inside *inside)
     if (!inside->outbound) {
         return false;
     }
-    if (!inside_load(inside, &missing)) {
+    if (!inside_load(inside, &missing) && rules_wait(missing)) {
+        return false;
+    }
+    if (missing != NULL) {
         inside->outbound = false;
         g_prefix_error(&missing, INSIDE_NO_FAST_PATH);
         inside_say(inside, MESSAGE_LOG, LOG_LEVEL_WARNING, missing);
@@ -323,7 +333,7 @@ static int inside_mend(Inside *inside, bool listener, int *ret_fd)
     if (!rules_loaded(inside->rules)) {
         inside->listener_port = port;
         if (!inside_load_late(inside)) {
-            return EOPNOTSUPP;
+            return inside->outbound ? ENETDOWN : EOPNOTSUPP;
         }
     } else if (!rules_load(inside->rules, port, &error)) {
         inside_say(inside, MESSAGE_LOG, LOG_LEVEL_WARNING, error);
@@ -345,7 +355,7 @@ static int inside_repair(Inside *inside, const MessageRepair *request)
     if (!inside->outbound) {
         answer.errnum = EOPNOTSUPP;
     } else if (request->what == REPAIR_LOAD) {
-        answer.errnum = inside_load_late(inside) ? 0 : EOPNOTSUPP;
+        answer.errnum = inside_load_late(inside) ? 0 : inside->outbound ? ENETDOWN : EOPNOTSUPP;
     } else {
         answer.errnum = inside_mend(inside, request->what == REPAIR_LISTENER, &fd);
     }

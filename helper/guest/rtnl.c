@@ -121,6 +121,27 @@ int rtnl_link_up(Rtnl *rtnl, unsigned ifindex, unsigned mtu, const uint8_t *mac)
     return rtnl_talk(rtnl, header);
 }
 
+static int rtnl_see_link(const struct nlmsghdr *header, void *data)
+{
+    const struct ifinfomsg *info = mnl_nlmsg_get_payload(header);
+    bool *up = data;
+
+    if (header->nlmsg_type == RTM_NEWLINK) {
+        *up = (info->ifi_flags & IFF_UP) != 0;
+    }
+    return MNL_CB_OK;
+}
+
+int rtnl_link_is_up(Rtnl *rtnl, unsigned ifindex, bool *ret)
+{
+    struct nlmsghdr *header = rtnl_begin(rtnl, RTM_GETLINK, 0);
+    struct ifinfomsg *info = mnl_nlmsg_put_extra_header(header, sizeof(*info));
+
+    info->ifi_index = (int)ifindex;
+    *ret = false;
+    return rtnl_talk_each(rtnl, header, rtnl_see_link, ret);
+}
+
 static void rtnl_put_addr(struct nlmsghdr *header, uint16_t type, const NetAddr *addr)
 {
     if (addr->family == AF_INET) {

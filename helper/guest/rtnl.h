@@ -23,6 +23,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Rtnl, rtnl_free)
 /* Sets MTU (0: leave) and link address (NULL: leave; 6 bytes), and brings the interface up. */
 int rtnl_link_up(Rtnl *rtnl, unsigned ifindex, unsigned mtu, const uint8_t *mac);
 
+int rtnl_link_is_up(Rtnl *rtnl, unsigned ifindex, bool *ret);
+
 /* Adds an address; IPv6 without duplicate address detection (IFA_F_NODAD), so that it is usable at once. An address that is
  * there already is no error. */
 int rtnl_address_add(Rtnl *rtnl, unsigned ifindex, const NetAddr *addr, uint8_t prefix);

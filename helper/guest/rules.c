@@ -43,6 +43,7 @@
 #include "rtnl.h"
 
 #define RULES_ROUTES 0x53a11bU /* the routing table, T */
+#define RULES_LO     1         /* include/net/flow.h: LOOPBACK_IFINDEX */
 #define RULES_CLAIM  "sallyport-fast-path"
 #define RULES_SYSCTL "/proc/sys/net/ipv4/tcp_fwmark_accept"
 
@@ -57,6 +58,7 @@ struct Rules {
     char sysctl_before;
     bool company; /* rules of others were there before */
     bool loaded;
+    bool routed; /* once; the kernel takes routes away with the interface's UP */
 };
 
 static bool rules_claim(Rules *rules, GError **error)
@@ -99,10 +101,18 @@ static int rules_route_family(const Rules *rules, sa_family_t family, bool there
 
 static bool rules_route(const Rules *rules, bool *ret_left, GError **error)
 {
-    int failed = rules_route_family(rules, AF_INET, true, ret_left);
+    bool up;
+    int failed = rtnl_link_is_up(rules->rtnl, RULES_LO, &up);
 
+    /* What is taken over goes by lo. The TAP's state shows with its route. */
+    if (failed == 0) {
+        failed = up ? rules_route_family(rules, AF_INET, true, ret_left) : -ENETDOWN;
+    }
     if (failed == 0 && rules->ipv6) {
         failed = rules_route_family(rules, AF_INET6, true, ret_left);
+        if (failed == -EACCES || failed == -EOPNOTSUPP || failed == -EAFNOSUPPORT) {
+            failed = 0; /* IPv6 is switched off here, so that nothing of it can leave either */
+        }
     }
     if (failed != 0) {
         fault_set(error, FAULT_FAST_PATH, -failed, "policy routing in the guest: %s",
@@ -128,9 +138,15 @@ static bool rules_others(const Rules *rules)
     return rules->nft != NULL && nftables_any(rules->nft);
 }
 
+bool rules_wait(const GError *error)
+{
+    return fault_errno(error) == ENETDOWN;
+}
+
 Rules *rules_new(const char *ifname, unsigned ifindex, bool ipv6, GError **error)
 {
     g_autoptr(Rules) rules = g_new0(Rules, 1);
+    g_autoptr(GError) fault = NULL;
     bool left = false;
 
     rules->table = (NftablesTable){
@@ -154,8 +170,10 @@ Rules *rules_new(const char *ifname, unsigned ifindex, bool ipv6, GError **error
         fault_set(error, FAULT_FAST_PATH, errno, RULES_SYSCTL ": %s", g_strerror(errno));
         return NULL;
     }
-    if (!rules_route(rules, &left, error)) {
-        g_prefix_error(error, "%s: ", ifname);
+    rules->routed = rules_route(rules, &left, &fault);
+    if (!rules->routed && !rules_wait(fault)) {
+        g_prefix_error(&fault, "%s: ", ifname);
+        g_propagate_error(error, g_steal_pointer(&fault));
         return NULL;
     }
     if (left) {
@@ -192,9 +210,11 @@ bool rules_load(Rules *rules, uint16_t port, GError **error)
     int failed;
 
     /* The first time it was set up just now. */
-    if (!rules_loadable(rules, error) || (rules->loaded && !rules_route(rules, NULL, error))) {
+    if (!rules_loadable(rules, error) ||
+        ((rules->loaded || !rules->routed) && !rules_route(rules, NULL, error))) {
         return false;
     }
+    rules->routed = true;
     rules->table.port = port;
     failed = rules_put(rules, &what);
     if (rules->table.owner && (failed == -EOPNOTSUPP || failed == -EINVAL)) {

@@ -37,6 +37,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Rules, rules_free)
  */
 bool rules_load(Rules *rules, uint16_t port, GError **error);
 
+/* Did rules_load() fail because the interface, or lo, is not up? Whoever configures the guest will see to that: then it is worth another try. */
+bool rules_wait(const GError *error);
+
 /* Can the table be put in place, as far as is known without doing it? @error says what is missing (FAULT_FAST_PATH). */
 bool rules_loadable(const Rules *rules, GError **error);
 

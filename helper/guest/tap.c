@@ -78,6 +78,9 @@ static bool tap_read_back(Tap *tap, const GuestSettings *guest, GError **error)
         return false;
     }
     memcpy(tap->mac, request.ifr_hwaddr.sa_data, sizeof(tap->mac));
+    if (guest->autoconf && !guest->configure) {
+        tap->mtu = guest->mtu; /* what it is going to be, whoever sets it */
+    }
     return true;
 }
 
@@ -178,7 +181,9 @@ static bool tap_configure(Tap *tap, const GuestSettings *guest, GError **error)
     /* Before the link is up: its link-local address must be usable when we say ready, and routes are ours to set. Where
      * there is no IPv6 or no writable /proc/sys, the addresses below tell. */
     (void)tap_write_sysctl(guest->ifname, "accept_dad", "0");
-    (void)tap_write_sysctl(guest->ifname, "accept_ra", "0");
+    if (!guest->autoconf) {
+        (void)tap_write_sysctl(guest->ifname, "accept_ra", "0");
+    }
     failed = rtnl_link_up(rtnl, if_nametoindex("lo"), 0, NULL);
     if (failed == 0) {
         failed = rtnl_link_up(rtnl, tap->ifindex, guest->mtu, guest->has_mac ? guest->mac : NULL);
@@ -189,9 +194,11 @@ static bool tap_configure(Tap *tap, const GuestSettings *guest, GError **error)
         return false;
     }
     if (!tap_configure_ipv4(tap, guest, rtnl, error) ||
-        (ipv6 && !tap_configure_ipv6(tap, guest, rtnl, error))) {
+        (ipv6 && !guest->autoconf && !tap_configure_ipv6(tap, guest, rtnl, error))) {
         return false;
     }
+    tap->ipv6 |=
+        ipv6 && guest->autoconf; /* the guest's kernel asks for a router and does the rest */
     tap_know_us(tap, guest, rtnl);
     return true;
 }

@@ -107,7 +107,7 @@ static void check_passed(Fuzz *fuzz, const FrameView *sent, size_t len, const Fr
                    memcmp(gate_guest_mac(fuzz->gate), frame + FRAME_MAC_LEN, FRAME_MAC_LEN) == 0,
                "whose link address?");
     if (view->ethertype == ETHERTYPE_ARP || verdict == GATE_ECHO ||
-        (verdict == GATE_NAT && view->protocol == IPPROTO_ICMPV6)) {
+        ((verdict == GATE_NAT || verdict == GATE_ROUTER) && view->protocol == IPPROTO_ICMPV6)) {
         return;
     }
     may = guest_may_reach(&fuzz->guest, &sent->dst, &inside);

@@ -364,6 +364,8 @@ static void begin(Bytes *bytes, GMainContext *context, Settings *settings)
     settings->guest.gateway6 = config->gateway6;
     settings->guest.dns = config->dns;
     settings->guest.dns6 = config->dns6;
+    settings->guest.autoconf = !config->netns_mode;
+    settings->dns = config->dns_enabled;
     fakenet_begin(&hooks);
     fuzz.gate = guest_gate(&fuzz.guest);
     fuzz.nat = nat_new(settings, fuzz.mtu, config->ipv6, context, &nat_hooks, &error);

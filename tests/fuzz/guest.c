@@ -42,6 +42,7 @@ void guest_init(Guest *guest, Bytes *bytes)
     config->ipv6 = !(mode & 1);
     config->dns_enabled = !(mode & 2);
     config->netns_mode = !(mode & 4);
+    config->unreachable = mode & 64;
     FUZZ_CHECK(
         netcidr_parse(other ? "172.16.128.0/17" : "10.0.2.0/24", AF_INET, &config->cidr, NULL),
         "cidr");

@@ -342,3 +342,34 @@ Test(frame_build, announcement_says_where_its_sender_is)
     cr_assert_arr_eq(out + view.l4 + 8, &addr6.v6, 16);
     cr_assert_arr_eq(out + view.l4 + 26, sample_guest_mac, FRAME_MAC_LEN);
 }
+
+/* Byte for byte what RFC 4861 4.2, 4.6.2 and RFC 8106 5.1 want. */
+Test(frame_build, router_advertisement)
+{
+    static const uint8_t body[] = {
+        134,  0, 0,    0,    64, 0, 0x07, 0x08, 0, 0, 0,    0,    0, 0, 0, 0, /* lifetime 1800 */
+        1,    1, 0x52, 0x56, 0,  0, 0,    2, /* source link address */
+        3,    4, 64,   0xc0, 0,  1, 0x51, 0x80, 0, 0, 0x38, 0x40, 0, 0, 0, 0, /* 86400, 14400 */
+        0xfd, 0, 0,    0,    0,  0, 0,    0,    0, 0, 0,    0,    0, 0, 0, 0,
+        25,   3, 0,    0,    0,  0, 0x07, 0x08, /* name server */
+        0xfd, 0, 0,    0,    0,  0, 0,    0,    0, 0, 0,    0,    0, 0, 0, 3,
+    };
+    NetAddr from = sample_addr("fe80::2"), all = sample_addr("ff02::1");
+    NetAddr dns = sample_addr("fd00::3");
+    NetCidr prefix;
+
+    cr_assert(netcidr_parse("fd00::/64", AF_INET6, &prefix, NULL));
+    for (size_t i = 0; i < 2; i++) {
+        size_t len = frame_build_router(out, &from, &prefix, i == 0 ? &dns : NULL);
+        size_t expected = sizeof(body) - (i == 0 ? 0 : 24);
+        FrameView view = read_back(len);
+
+        cr_assert_leq(len, FRAME_ROUTER_MAX);
+        cr_assert_arr_eq(out, "\x33\x33\0\0\0\x01\x52\x56\0\0\0\x02", 12);
+        cr_assert(netaddr_equal(&view.src, &from) && netaddr_equal(&view.dst, &all));
+        cr_assert_eq(view.hop_limit, 255);
+        cr_assert_eq(view.end - view.l4, expected);
+        cr_assert_arr_eq(out + view.l4 + 4, body + 4, expected - 4);
+        cr_assert_eq(view.icmp_type, 134);
+    }
+}

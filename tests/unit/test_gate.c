@@ -35,7 +35,7 @@ static const SampleRow sample_rows[] = {
     {"echo6", GATE_PING, GATE_REASON_NONE, GATE_PING, GATE_REASON_NONE},
     {"neighbour solicitation", GATE_NAT, GATE_REASON_NONE, GATE_NAT, GATE_REASON_NONE},
     {"neighbour advertisement", GATE_NAT, GATE_REASON_NONE, GATE_NAT, GATE_REASON_NONE},
-    {"router solicitation", GATE_DROP, GATE_REASON_NETNS_MODE, GATE_NAT, GATE_REASON_NONE},
+    {"router solicitation", GATE_DROP, GATE_REASON_NETNS_MODE, GATE_ROUTER, GATE_REASON_NONE},
     {"mld report", GATE_DROP, GATE_REASON_NETNS_MODE, GATE_DROP, GATE_REASON_ICMP_TYPE},
     {"arp request", GATE_NAT, GATE_REASON_NONE, GATE_NAT, GATE_REASON_NONE},
     {"arp reply", GATE_NAT, GATE_REASON_NONE, GATE_NAT, GATE_REASON_NONE},
@@ -397,7 +397,9 @@ Test(gate, ndp_and_other_icmpv6_is_checked_before_libslirp_sees_it)
 
         cr_assert_eq(judged.reason, row->reason, "%s: %s", row->what,
                      gate_reason_name(judged.reason));
-        cr_assert_eq(judged.verdict, row->reason == GATE_REASON_NONE ? GATE_NAT : GATE_DROP);
+        cr_assert_eq(judged.verdict, row->reason != GATE_REASON_NONE ? GATE_DROP
+                                     : row->type == 133              ? GATE_ROUTER
+                                                                     : GATE_NAT);
     }
 }
 

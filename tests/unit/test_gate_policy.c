@@ -384,3 +384,46 @@ Test(gate_policy, no_rst_answers_a_refused_rst)
     cr_assert_eq(judged.verdict, GATE_REFUSE);
     cr_assert_eq(gate_refusal(gate, fixture_frame, &judged.view, answer), 0);
 }
+
+/* As slirp4netns: network unreachable for what is refused, silence where nobody is. */
+Test(gate_policy, unreachable_instead_of_reset_or_prohibited)
+{
+    static const char *const refused[] = {"10.0.2.2", "10.0.2.3", "fd00::2", "fd00::3",
+                                          "127.0.0.1"};
+    static const char *const nobody[] = {"10.0.2.77", "fd00::77"};
+    GateConfig config = fixture_config();
+    g_autoptr(Gate) gate = NULL;
+    uint8_t out[FRAME_MAX];
+    FrameView view;
+
+    config.unreachable = true;
+    config.netns_mode = false;
+    gate = gate_new(&config);
+    for (size_t i = 0; i < G_N_ELEMENTS(refused); i++) {
+        bool ip4 = strchr(refused[i], ':') == NULL;
+        Judged judged = judge_tcp(gate, refused[i], 80, FRAME_TCP_SYN);
+        size_t len = gate_refusal(gate, fixture_frame, &judged.view, out);
+
+        cr_assert_eq(judged.verdict, GATE_REFUSE, "%s", refused[i]);
+        cr_assert_eq(frame_parse(out, len, &view), FRAME_OK);
+        cr_expect_eq(view.icmp_type, ip4 ? 3 : 1, "%s", refused[i]);
+        cr_expect_eq(view.icmp_code, 0, "%s", refused[i]);
+        judged = judge_udp(gate, refused[i], 80);
+        len = gate_refusal(gate, fixture_frame, &judged.view, out);
+        cr_assert_eq(frame_parse(out, len, &view), FRAME_OK);
+        cr_expect_eq(view.icmp_type, ip4 ? 3 : 1, "%s", refused[i]);
+        cr_expect_eq(view.icmp_code, 0, "%s", refused[i]);
+        /* What is no beginning is still reset. */
+        judged = judge_tcp(gate, refused[i], 80, FRAME_TCP_ACK);
+        len = gate_refusal(gate, fixture_frame, &judged.view, out);
+        cr_assert_eq(frame_parse(out, len, &view), FRAME_OK);
+        cr_expect_eq(view.protocol, IPPROTO_TCP, "%s", refused[i]);
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(nobody); i++) {
+        cr_expect_eq(judge_tcp(gate, nobody[i], 80, FRAME_TCP_SYN).verdict, GATE_DROP);
+        cr_expect_eq(judge_udp(gate, nobody[i], 80).verdict, GATE_DROP);
+        cr_expect_eq(judge_echo(gate, nobody[i]).verdict, GATE_DROP);
+        cr_expect_eq(judge_echo(gate, nobody[i]).reason, GATE_REASON_INSIDE_CIDR);
+    }
+    cr_expect_eq(judge_echo(gate, "10.0.2.2").verdict, GATE_ECHO);
+}

@@ -193,6 +193,29 @@ Test(mender, rules_that_cannot_be_loaded_are_not_asked_for_again)
     cr_assert_eq(said.rules, 0);
 }
 
+Test(mender, rules_that_wait_for_an_interface_are_asked_for_with_each_connection)
+{
+    g_autoptr(Mender) mender = without_rules();
+
+    (void)mender_load(mender);
+    mender_answered(mender, ENETDOWN, false, true);
+    cr_assert_not(mender_sound(mender));
+    pass_ms(60000);
+    cr_assert_eq(said.loads, 1, "without a connection nobody asks");
+    for (unsigned i = 2; i < 5; i++) {
+        cr_assert_not(mender_try(mender));
+        cr_assert_not(mender_try(mender));
+        cr_assert_eq(said.loads, i);
+        mender_answered(mender, ENETDOWN, false, true);
+    }
+    cr_assert_not(mender_try(mender));
+    mender_answered(mender, 0, true, true);
+    cr_assert(mender_try(mender));
+    cr_assert(mender_load(mender));
+    cr_assert_eq(said.loads, 5);
+    cr_assert_eq(said.gone + said.destroyed + said.off + said.rules + said.listeners, 0);
+}
+
 Test(mender, rules_just_loaded_can_be_mended_at_once)
 {
     g_autoptr(Mender) mender = without_rules();

@@ -89,9 +89,10 @@ static const char *list_at(const Options *options, OptionId id, guint i)
 
 Test(options, samples_of_these_tests_are_all_there_are)
 {
-    cr_assert_eq(G_N_ELEMENTS(with_value), OPTION_VALUE_COUNT);
+    /* Behind them come slirp4netns's: test_slirp4netns.c. */
+    cr_assert_eq(G_N_ELEMENTS(with_value), OPTION_API_SOCKET);
     cr_assert_eq(G_N_ELEMENTS(repeatable), OPTION_LIST_END - OPTION_LIST_FIRST);
-    cr_assert_eq(G_N_ELEMENTS(flags), OPTION_FLAG_END - OPTION_FLAG_FIRST);
+    cr_assert_eq(G_N_ELEMENTS(flags), OPTION_CONFIGURE - OPTION_FLAG_FIRST);
 }
 
 Test(options, nothing_given_is_nothing_set)
@@ -399,7 +400,8 @@ static bool help_lists(const char *help, const char *name)
 
 Test(options, help_lists_each_option_once_and_none_that_is_not_built)
 {
-    g_autofree char *help = options_help();
+    const Options plain = {.personality = PERSONALITY_SALLYPORT};
+    g_autofree char *help = options_help(&plain);
 
     cr_assert(g_str_has_prefix(help, "Usage: sallyport "));
     cr_assert(g_str_has_suffix(help, "\n"));
@@ -418,4 +420,29 @@ Test(options, help_lists_each_option_once_and_none_that_is_not_built)
     cr_expect_not_null(strstr(help, "\n  -p, --publish SPEC"));
     cr_expect_not_null(strstr(help, "\n  -h, --help"));
     cr_expect_not_null(strstr(help, "\n  -V, --version"));
+}
+
+Test(options, personality_is_the_first_word_or_a_fault)
+{
+    static const char *const rows[][2] = {
+        {"--personality=slirp", "--personality slirp: want slirp4netns"},
+        {"--personality=", "--personality : want slirp4netns"},
+        {"--no-dns --personality=slirp4netns",
+         "--personality slirp4netns: want it as the first word"},
+        {"--personality=sallyport --personality sallyport",
+         "--personality sallyport: want it as the first word"},
+    };
+    Line line;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        line_parse(&line, rows[i][0]);
+        cr_expect_eq(line.options->personality, PERSONALITY_SALLYPORT, "%s", rows[i][0]);
+        cr_expect_eq(line.faults->len, 1, "%s", rows[i][0]);
+        line_expect_fault(&line, 0, FAULT_OPTION, EINVAL, rows[i][1]);
+        line_end(&line);
+    }
+    line_parse(&line, "--personality sallyport --no-dns");
+    line_expect_no_fault(&line, "--personality sallyport");
+    cr_expect(options_flag(line.options, OPTION_NO_DNS));
+    line_end(&line);
 }
