@@ -394,8 +394,6 @@ static pid_t datapath_of(const LabHelper *helper)
 
         if (g_file_get_contents(path, &text, NULL, NULL) &&
             (at = strstr(text, "\nNSpid:")) != NULL) {
-            g_auto(GStrv) numbers = NULL;
-
             at[1 + strcspn(at + 1, "\n")] = '\0';
             if (g_str_has_suffix(at, "\t1")) {
                 return pids[i];
