@@ -100,10 +100,7 @@ json_t *inquiry_stats_json(const MessageStats *stats, pid_t datapath, pid_t insi
 {
     json_t *memory = json_pack("{s:o, s:o, s:o}", "supervisor", inquiry_process(getpid()), "inside",
                                inquiry_process(inside), "datapath", inquiry_process(datapath));
-    json_t *heap = json_object_get(memory, "datapath");
 
-    (void)json_object_set_new(heap, "heap_used", inquiry_number(stats->heap_used));
-    (void)json_object_set_new(heap, "heap_held", inquiry_number(stats->heap_held));
     return json_pack("{s:o, s:{s:o, s:o, s:o}, s:o, s:{s:{s:o, s:o}}}", "counters",
                      inquiry_counters(stats), "totals", "tcp",
                      inquiry_total(&stats->totals[STATS_TCP]), "udp",

@@ -260,14 +260,12 @@ typedef struct MessageQuery {
     uint32_t id;
 } MessageQuery;
 
-/* @heap_used, @heap_held: bytes that the datapath's malloc(3) has given out, and has from the kernel. @nofile: its RLIMIT_NOFILE. */
+/* @nofile: RLIMIT_NOFILE of the datapath. */
 typedef struct MessageStats {
     uint32_t type;
     uint32_t id;
     uint64_t counters[STAT_COUNT];
     FlowTotal totals[STATS_PROTOCOLS];
-    uint64_t heap_used;
-    uint64_t heap_held;
     uint64_t nofile;
 } MessageStats;
 

@@ -6,6 +6,7 @@
  * Runs in:  the datapath, on the loop thread, one question a turn of the loop.
  * Trusts:   the supervisor. It asks for clients of its own, who must not be able to delay a packet: so each answer is one message,
  *           made without a system call but for names of sockets, MESSAGE_FLOWS_MAX times four at most.
+ * Memory:   is not told here. mallinfo2(3) walks all free chunks, which a guest can make many of; the supervisor sees what is resident.
  * Cursor:   the number of a table in its upper half, a place in that table in its lower one. See flow_table_page() for
  *           what a walk promises while flows come and go. A connection that is joined during one may show as two, waiting and
  *           joined, for these are two tables; it then shows in that order, and is gone from the first.
@@ -15,7 +16,6 @@
 #include "survey.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <string.h>
 
 #include "../fd.h"
@@ -198,7 +198,6 @@ static void survey_sum(const SurveyRooms *rooms, FlowTotal totals[STATS_PROTOCOL
 
 static void survey_stats(const SurveyRooms *rooms, uint32_t id)
 {
-    struct mallinfo2 heap = mallinfo2();
     MessageStats answer;
 
     memset(&answer, 0, sizeof(answer));
@@ -213,8 +212,6 @@ static void survey_stats(const SurveyRooms *rooms, uint32_t id)
     }
     survey_count_rest(rooms, answer.counters);
     survey_sum(rooms, answer.totals);
-    answer.heap_used = heap.uordblks + heap.hblkhd;
-    answer.heap_held = heap.arena + heap.hblkhd;
     answer.nofile = rooms->nofile;
     answers_send(rooms->answers, &answer, sizeof(answer));
 }
