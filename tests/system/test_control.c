@@ -93,6 +93,38 @@ LAB_TEST(control, connections_that_are_cut_are_reset_on_both_sides)
     control_unpublish(fd, kept, "keep");
 }
 
+/* More than are closed in one piece. */
+LAB_TEST(control, hundreds_of_connections_and_ports_go_at_once)
+{
+    enum { CLIENTS = 150 };
+    LabHelper *helper;
+    int listener = lab_listen(lab, LAB_GUEST, "0.0.0.0", 80);
+    int udp = lab_udp(lab, LAB_GUEST, "0.0.0.0", 80);
+    int fd = opened(lab, &helper, NULL);
+    json_int_t id = control_publish(fd, "0.0.0.0:8000-8499:80-579/tcp+udp");
+    int clients[CLIENTS];
+    int servers[CLIENTS];
+    char byte;
+
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        int asks = lab_udp_connected(lab, LAB_FAR, LAB_HOST_V4, 8000);
+
+        clients[i] = lab_connected(lab, LAB_FAR, LAB_HOST_V4, 8000);
+        servers[i] = lab_accepted(listener);
+        LAB_ASSERT_CALL(send(asks, "x", 1, 0));
+        LAB_ASSERT_EQ(lab_recv_datagram(udp, &byte, 1, NULL, LAB_MS(LAB_WAIT_MS)), 1);
+        close(asks);
+    }
+    LAB_ASSERT_EQ(control_listeners(lab, 8000, 8499), 500);
+    control_unpublish(fd, id, "cut");
+    LAB_ASSERT_EQ(control_listeners(lab, 8000, 8499), 0);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        LAB_ASSERT_EQ(lab_wait_end(clients[i], LAB_MS(LAB_WAIT_MS)), LAB_END_RESET);
+        LAB_ASSERT_EQ(lab_wait_end(servers[i], LAB_MS(LAB_WAIT_MS)), LAB_END_RESET);
+    }
+    LAB_ASSERT(control_publish(fd, "0.0.0.0:8000-8499:80-579/tcp+udp") > id);
+}
+
 /* A client that was accepted, but whose server in the guest does not answer yet. */
 LAB_TEST(control, client_that_is_not_joined_yet_is_cut_too)
 {
