@@ -426,7 +426,9 @@ static void comes_and_goes(Lab *lab, unsigned rounds)
         }
     }
     after = size_of(&trio);
-    LAB_CHECK(after.rss_kib - before.rss_kib < 1024 * lab_time_factor() && after.fds == before.fds,
+    /* A sanitizer keeps what was freed for a while: then only the fds tell. */
+    LAB_CHECK((lab_time_factor() > 1 || after.rss_kib - before.rss_kib < 1024) &&
+                  after.fds == before.fds,
               "%ld KiB and room for %ld fds, then %ld and %ld", before.rss_kib, before.fds,
               after.rss_kib, after.fds);
     LAB_ASSERT_EQ(control_listeners(lab, 8080, 8080), 0);
