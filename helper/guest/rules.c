@@ -8,7 +8,7 @@
  * Owns:     an abstract unix socket that says "a helper lives here" (unix(7): it is bound to the network namespace and
  *           goes with us), the netlink socket that owns the table.
  *
- * When:     the routing at start; the table when rules_load() is called. That takes 4 to 5 ms where nobody else has netfilter hooks: the
+ * When:     the routing at start, or when the interfaces are up (rules_wait()); the table when rules_load() is called. That takes 4 to 5 ms where nobody else has netfilter hooks: the
  *           kernel patches its own code for the first of each (include/linux/netfilter.h: nf_hooks_needed). A SYN that passes
  *           the guest's own NAT before chain n is there is lost to step 1: hence rules_found_company().
  *

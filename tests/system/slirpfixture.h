@@ -4,11 +4,13 @@
 
 /* Shared by test_slirp4netns*.c: the program under its other name, waited for as its callers do, by --ready-fd. */
 
+#include <errno.h>
 #include <glib.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "../lab/lab_raw.h"
@@ -71,11 +73,35 @@ static inline LabRaw *slirp(Lab *lab, const char *format, ...)
     return raw;
 }
 
-/* The usual one: "-c", more words, GUEST by PID. */
+/* Until a command of a shell in GUEST succeeds. */
+static inline void slirp_until(Lab *lab, const char *command)
+{
+    int64_t end = lab_now() + LAB_MS(10000);
+
+    while (lab_exec(lab, LAB_GUEST, NULL, "sh", "-c", command, NULL) != 0) {
+        LAB_CHECK(lab_now() < end, "'%s' does not come true", command);
+        (void)poll(NULL, 0, 20);
+    }
+}
+
+/* Until the fast path's rules are in the guest, which is behind ready. A connection that comes while they are loaded, and is not
+ * served in time, is made twice: whoever looks at single connections waits for this. */
+static inline void slirp_await_rules(Lab *lab)
+{
+    slirp_until(lab, "nft list table inet sallyport >/dev/null 2>&1 && "
+                     "ip route show table 5480731 | grep -q '^local default dev tap'");
+}
+
+/* The usual one: more words, GUEST by PID. With "-c" the fast path is there. */
 static inline LabRaw *slirp_guest(Lab *lab, const char *words)
 {
-    return slirp(lab, "%s%s%d " SLIRP_TAP, words, words[0] != '\0' ? " " : "",
-                 (int)lab_pid(lab, LAB_GUEST));
+    LabRaw *raw = slirp(lab, "%s%s%d " SLIRP_TAP, words, words[0] != '\0' ? " " : "",
+                        (int)lab_pid(lab, LAB_GUEST));
+
+    if (g_str_has_prefix(words, "-c")) {
+        slirp_await_rules(lab);
+    }
+    return raw;
 }
 
 /* A command of a shell in GUEST says that; or does not. */
@@ -93,28 +119,29 @@ static inline void slirp_shows_not(Lab *lab, const char *command, const char *un
     LAB_CHECK(strstr(out, unwanted) == NULL, "%s: '%s' in:\n%s", command, unwanted, out);
 }
 
-/* Until a command of a shell in GUEST succeeds. */
-static inline void slirp_until(Lab *lab, const char *command)
-{
-    int64_t end = lab_now() + LAB_MS(10000);
-
-    while (lab_exec(lab, LAB_GUEST, NULL, "sh", "-c", command, NULL) != 0) {
-        LAB_CHECK(lab_now() < end, "'%s' does not come true", command);
-        (void)poll(NULL, 0, 20);
-    }
-}
-
-/* Bytes from the guest to @address of FAR and back; over the TAP if the fast path is not there. */
-static inline void slirp_transfers(Lab *lab, const char *address, uint64_t bytes)
+/* Bytes from the guest to an echo at @address of FAR and back, however many connections it takes. */
+static inline void slirp_transfers(Lab *lab, const char *address, size_t bytes)
 {
     int listener = lab_listen(lab, LAB_FAR, address, 0);
-    int client = lab_connected(lab, LAB_GUEST, address, lab_port(listener));
-    int server = lab_accepted(listener);
+    int client =
+        lab_socket(lab, LAB_GUEST, lab_address_is_v6(address) ? AF_INET6 : AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_storage to;
+    socklen_t length = lab_address(&to, address, lab_port(listener));
+    pid_t echo = lab_serve_tcp(lab, listener, LAB_ECHO);
+    static char sent[32768], back[32768];
 
-    lab_transfer(client, server, bytes, bytes, 0);
+    LAB_CHECK(connect(client, (struct sockaddr *)&to, length) == 0, "%s: %s", address,
+              g_strerror(errno));
+    for (size_t done = 0; done < bytes; done += sizeof sent) {
+        size_t part = MIN(bytes - done, sizeof sent);
+
+        memset(sent, (int)(done / sizeof sent) + 1, part);
+        lab_send(client, sent, part);
+        lab_recv(client, back, part);
+        LAB_ASSERT(memcmp(sent, back, part) == 0);
+    }
     close(client);
-    close(server);
-    close(listener);
+    lab_serve_end(lab, echo);
 }
 
 /* connect() from GUEST within @timeout_ms: 0 or errno. */

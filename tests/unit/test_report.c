@@ -487,7 +487,7 @@ Test(report, drain_writes_what_waits_and_ends_at_once)
 }
 
 /* What the calls below leave on stderr. g_free(). */
-static char *stderr_of(int report_fd, const GError *error)
+static char *stderr_of(int report_fd, bool plain, const GError *error)
 {
     char text[4096] = "";
     int file = memfd_create("stderr", MFD_CLOEXEC);
@@ -496,7 +496,12 @@ static char *stderr_of(int report_fd, const GError *error)
 
     cr_assert_geq(dup2(file, STDERR_FILENO), 0);
     report = report_new(report_fd, LOG_LEVEL_INFO);
+    if (plain) {
+        report_set_plain(report);
+    }
     report_error(report, error, NULL);
+    report_event(report, "ready", json_pack("{s:i}", "pid", 1));
+    report_log(report, LOG_LEVEL_WARNING, FAULT_PING, 0, "no ping");
     report_event(report, "exit", json_pack("{s:s,s:i}", "reason", "signal", "status", 3));
     cr_assert_geq(dup2(saved, STDERR_FILENO), 0);
     cr_assert_geq(pread(file, text, sizeof(text) - 1, 0), 0);
@@ -508,16 +513,25 @@ static char *stderr_of(int report_fd, const GError *error)
 Test(report, without_a_report_fd_people_read_the_same_on_stderr)
 {
     g_autoptr(GError) error = fault_new(FAULT_TAP, EBUSY, "tap0: busy");
-    g_autofree char *text = stderr_of(-1, error);
+    g_autofree char *text = stderr_of(-1, false, error);
 
-    cr_expect_str_eq(text, "sallyport: tap0: busy\nsallyport: exit reason=signal status=3\n");
+    cr_expect_str_eq(text, "sallyport: tap0: busy\nsallyport: ready pid=1\nsallyport: no ping\n"
+                           "sallyport: exit reason=signal status=3\n");
+}
+
+Test(report, plain_lines_are_errors_and_logs)
+{
+    g_autoptr(GError) error = fault_new(FAULT_TAP, EBUSY, "tap0: busy");
+    g_autofree char *text = stderr_of(-1, true, error);
+
+    cr_expect_str_eq(text, "sallyport: tap0: busy\nsallyport: no ping\n");
 }
 
 Test(report, with_a_report_fd_only_errors_are_on_stderr)
 {
     g_autoptr(GError) error = fault_new(FAULT_TAP, EBUSY, "tap0: busy");
     int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    g_autofree char *text = stderr_of(null, error);
+    g_autofree char *text = stderr_of(null, false, error);
 
     cr_expect_str_eq(text, "sallyport: tap0: busy\n");
     (void)close(null);
