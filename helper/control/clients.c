@@ -393,6 +393,7 @@ static bool clients_have_room(Clients *clients)
     return idlest != NULL;
 }
 
+/* In a user namespace of our own, root of the one outside shows as nobody, and is not let in. */
 static bool clients_may_come(const Clients *clients, int fd)
 {
     struct ucred peer = {.uid = (uid_t)-1};

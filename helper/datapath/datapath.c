@@ -562,7 +562,7 @@ static bool datapath_prepare(Datapath *dp, GError **error)
     dp->context = g_main_context_new();
     dp->loop = g_main_loop_new(dp->context, FALSE);
     dp->answers = answers_new(dp->supervisor, dp->context);
-    dp->listens = listens_new(dp->answers);
+    dp->listens = listens_new(dp->answers, dp->context);
     dp->host_addresses = g_array_new(FALSE, FALSE, sizeof(NetAddr));
     dp->log = loglimit_new(DATAPATH_LOG_COUNT, dp->settings->log_level, datapath_log, dp);
     dp->pcap = pcap_new(datapath_pcap_ended, dp);

@@ -18,6 +18,9 @@
 #include "../portmap.h"
 #include "forward_private.h"
 
+/* Some hundred system calls at a time: well below a millisecond. */
+#define FORWARD_REMOVE_BUDGET 64
+
 static void publication_free(Publication *publication)
 {
     g_ptr_array_unref(publication->parked);
@@ -136,29 +139,46 @@ void forward_release(Forward *forward, Publication *publication)
     }
 }
 
-void forward_remove(Forward *forward, uint32_t publication_id, bool cut)
+static bool forward_close_some(Forward *forward, Publication *publication)
 {
-    Publication *publication =
-        g_hash_table_lookup(forward->publications, GUINT_TO_POINTER(publication_id));
+    guint last = MIN(publication->closed + FORWARD_REMOVE_BUDGET, publication->listeners->len);
 
-    if (publication == NULL || publication->removed) {
-        return;
-    }
-    publication->removed = true;
-    publication->flows++; /* so that it outlives the end of its flows here */
-    for (guint i = 0; i < publication->listeners->len; i++) {
-        Listener *listener = g_ptr_array_index(publication->listeners, i);
+    for (; publication->closed < last; publication->closed++) {
+        Listener *listener = g_ptr_array_index(publication->listeners, publication->closed);
 
         forward_unwatch(forward, listener);
         fd_clear(&listener->fd);
     }
-    if (publication->flows > 1) {
-        forward_udp_cut(forward->udp, publication);
+    return last == publication->listeners->len;
+}
+
+bool forward_remove(Forward *forward, uint32_t publication_id, bool cut)
+{
+    Publication *publication =
+        g_hash_table_lookup(forward->publications, GUINT_TO_POINTER(publication_id));
+
+    if (publication == NULL || (publication->removed && !publication->removing)) {
+        return true;
     }
-    if (cut && publication->flows > 1) {
-        forward_tcp_cut(forward->tcp, publication);
+    if (!publication->removed) {
+        publication->removed = true;
+        publication->removing = true;
+        publication->flows++; /* so that it outlives its flows until all of this is done */
     }
+    if (publication->closed < publication->listeners->len) {
+        /* Without an own piece for flows if there are none: the common case is one piece in all. */
+        if (!forward_close_some(forward, publication) || publication->flows > 1) {
+            return false;
+        }
+    }
+    if (publication->flows > 1 &&
+        (!forward_udp_cut(forward->udp, publication, FORWARD_REMOVE_BUDGET) ||
+         (cut && !forward_tcp_cut(forward->tcp, publication, FORWARD_REMOVE_BUDGET)))) {
+        return false;
+    }
+    publication->removing = false;
     forward_release(forward, publication);
+    return true;
 }
 
 void forward_unwatch(Forward *forward, Listener *listener)

@@ -42,13 +42,15 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Forward, forward_free)
 int forward_add(Forward *forward, const MessageListen *listen, const int *take_fds, size_t count);
 
 /**
- * forward_remove() - no listener of a publication is open when this returns
+ * forward_remove() - close the listeners of a publication, a piece at a time so that no packet waits for it
  * @publication_id: its number; one that is not there is none to remove
  * @cut:            reset its TCP connections, those that are not joined yet included; else they go on until they end
  *
  * UDP clients are forgotten in any case: replies can only leave by the listener.
+ *
+ * Return: true when no listener is open; false: to be called again
  */
-void forward_remove(Forward *forward, uint32_t publication_id, bool cut);
+bool forward_remove(Forward *forward, uint32_t publication_id, bool cut);
 
 /* A relay of somebody else's has ended: clients that wait may have room. */
 void forward_room(Forward *forward);

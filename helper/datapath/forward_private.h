@@ -9,14 +9,16 @@
 
 /* Shared by forward.c (registry), forward_tcp.c and forward_udp.c. */
 
-/* What listeners of one -p share. @flows: connections or UDP clients now. @removed: the listeners are closed; what refers to it is
- * its flows, and it goes with the last one. @parked: TCP listeners (Listener) that are not looked at until one of its connections
+/* What listeners of one -p share. @flows: connections or UDP clients now. @removed: the listeners are being closed, the first
+ * @closed are; what refers to it then is its flows, and it goes with the last one. @parked: TCP listeners (Listener) that are not looked at until one of its connections
  * ends, because it holds its share. */
 typedef struct Publication {
     uint32_t id;
     uint32_t max; /* 0: none of its own */
     unsigned flows;
     bool removed;
+    bool removing; /* and that is not all done yet */
+    guint closed;
     GPtrArray *listeners; /* Listener */
     GPtrArray *parked;
 } Publication;
@@ -66,8 +68,8 @@ ForwardTcp *forward_tcp_new(Forward *forward, GMainContext *context, GError **er
 void forward_tcp_free(ForwardTcp *tcp);
 int forward_tcp_listen(ForwardTcp *tcp, Listener *listener);
 void forward_tcp_unlisten(ForwardTcp *tcp, Listener *listener);
-/* Resets all connections of a publication. */
-void forward_tcp_cut(ForwardTcp *tcp, const Publication *publication);
+/* Resets connections of a publication, @max at most. True: there are no more. */
+bool forward_tcp_cut(ForwardTcp *tcp, const Publication *publication, unsigned max);
 
 void forward_tcp_room(ForwardTcp *tcp);
 
@@ -75,8 +77,8 @@ ForwardUdp *forward_udp_new(Forward *forward, GMainContext *context, GError **er
 void forward_udp_free(ForwardUdp *udp);
 int forward_udp_listen(ForwardUdp *udp, Listener *listener);
 void forward_udp_unlisten(ForwardUdp *udp, Listener *listener);
-/* Ends all flows of a publication. */
-void forward_udp_cut(ForwardUdp *udp, const Publication *publication);
+/* Ends flows of a publication, @max at most. True: there are no more. */
+bool forward_udp_cut(ForwardUdp *udp, const Publication *publication, unsigned max);
 
 /* A flow of @publication has ended. Frees it if it was the last one of a removed publication. */
 void forward_release(Forward *forward, Publication *publication);

@@ -360,19 +360,22 @@ void forward_tcp_unlisten(ForwardTcp *tcp, Listener *listener)
     (void)g_ptr_array_remove(listener->publication->parked, listener);
 }
 
-void forward_tcp_cut(ForwardTcp *tcp, const Publication *publication)
+bool forward_tcp_cut(ForwardTcp *tcp, const Publication *publication, unsigned max)
 {
+    unsigned done = 0;
     GList *next;
 
-    for (GList *link = tcp->joining.head; link != NULL; link = next) {
+    for (GList *link = tcp->joining.head; link != NULL && done < max; link = next) {
         ForwardClient *client = link->data;
 
         next = link->next;
         if (client->listener->publication == publication) {
             forward_client_free(client, true);
+            done++;
         }
     }
-    relays_reset_all(tcp->forward->relays, &tcp->owner, publication);
+    done += relays_reset_some(tcp->forward->relays, &tcp->owner, publication, max - done);
+    return done < max;
 }
 
 ForwardTcp *forward_tcp_new(Forward *forward, GMainContext *context, GError **error)

@@ -467,6 +467,7 @@ void forward_udp_unlisten(ForwardUdp *udp, Listener *listener)
 
 typedef struct UdpChoice {
     const Publication *publication;
+    unsigned max;
     GPtrArray *chosen;
 } UdpChoice;
 
@@ -474,20 +475,22 @@ static void udp_choose(Flow *flow, void *user_data)
 {
     const UdpChoice *choice = user_data;
 
-    if (((const UdpFlow *)flow)->listener->publication == choice->publication) {
+    if (((const UdpFlow *)flow)->listener->publication == choice->publication &&
+        choice->chosen->len < choice->max) {
         g_ptr_array_add(choice->chosen, flow);
     }
 }
 
-void forward_udp_cut(ForwardUdp *udp, const Publication *publication)
+bool forward_udp_cut(ForwardUdp *udp, const Publication *publication, unsigned max)
 {
     g_autoptr(GPtrArray) chosen = g_ptr_array_new();
-    UdpChoice choice = {publication, chosen};
+    UdpChoice choice = {publication, max, chosen};
 
     flow_table_each(udp->flows, udp_choose, &choice);
     for (guint i = 0; i < chosen->len; i++) {
         udp_flow_end(g_ptr_array_index(chosen, i));
     }
+    return chosen->len < max;
 }
 
 /* Never called: a flow leaves the table before it goes, and none idles out there. */

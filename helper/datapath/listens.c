@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "../fault.h"
+#include "poller.h"
 
 typedef struct Listen {
     MessageListen message;
@@ -27,13 +28,18 @@ struct Listens {
     Answers *answers;
     Forward *forward;   /* NULL: not begun */
     GPtrArray *waiting; /* Listen */
+    GMainContext *context;
+    GQueue removing; /* MessageUnlisten; the first one is at work */
+    GSource *source; /* as long as there is one */
 };
 
-Listens *listens_new(Answers *answers)
+Listens *listens_new(Answers *answers, GMainContext *context)
 {
     Listens *listens = g_new0(Listens, 1);
 
     listens->answers = answers;
+    listens->context = context;
+    g_queue_init(&listens->removing);
     listens->waiting = g_ptr_array_new_with_free_func(g_free);
     return listens;
 }
@@ -75,14 +81,40 @@ bool listens_begin(Listens *listens, Forward *forward, GError **error)
     return true;
 }
 
+/* A piece; the loop looks at frames between them. False: there is nothing left to do. */
+static bool listens_go_on(Listens *listens)
+{
+    MessageUnlisten *first = g_queue_peek_head(&listens->removing);
+    MessageUnlistened answer = {MESSAGE_UNLISTENED, first->publication};
+
+    if (forward_remove(listens->forward, first->publication, first->cut)) {
+        answers_send(listens->answers, &answer, sizeof(answer));
+        g_free(g_queue_pop_head(&listens->removing));
+    }
+    return !g_queue_is_empty(&listens->removing);
+}
+
+static gboolean listens_turn(gpointer user_data)
+{
+    Listens *listens = user_data;
+
+    if (listens_go_on(listens)) {
+        return G_SOURCE_CONTINUE;
+    }
+    g_clear_pointer(&listens->source, g_source_unref);
+    return G_SOURCE_REMOVE;
+}
+
 bool listens_remove(Listens *listens, const MessageUnlisten *unlisten)
 {
-    MessageUnlistened answer = {MESSAGE_UNLISTENED, unlisten->publication};
-
     if (listens->forward == NULL) {
         return false;
     }
-    forward_remove(listens->forward, unlisten->publication, unlisten->cut);
-    answers_send(listens->answers, &answer, sizeof(answer));
+    g_queue_push_tail(&listens->removing, g_memdup2(unlisten, sizeof(*unlisten)));
+    if (listens->source == NULL && listens_go_on(listens)) {
+        listens->source = g_timeout_source_new(0);
+        g_source_set_callback(listens->source, listens_turn, listens, NULL);
+        poller_attach_source(listens->source, listens->context);
+    }
     return true;
 }

@@ -14,8 +14,8 @@
 /* What the supervisor asks about published ports, and what it is answered. */
 typedef struct Listens Listens;
 
-/* @answers: borrowed. */
-Listens *listens_new(Answers *answers);
+/* @answers, @context: borrowed. */
+Listens *listens_new(Answers *answers, GMainContext *context);
 
 /* Takes the fds of a MESSAGE_LISTEN and answers it; before listens_begin() they are only kept. @errnum: they got lost on the way. */
 void listens_take(Listens *listens, const MessageListen *listen, const int *take_fds, size_t count,
@@ -24,7 +24,7 @@ void listens_take(Listens *listens, const MessageListen *listen, const int *take
 /* Hands over what was kept; @forward, borrowed, gets the rest at once. False with @error set (FAULT_PUBLISH). */
 bool listens_begin(Listens *listens, Forward *forward, GError **error);
 
-/* Answers a MESSAGE_UNLISTEN when it is done. False: nothing has begun yet. */
+/* Answers a MESSAGE_UNLISTEN when it is done, which may take some rounds of the loop. False: nothing has begun yet. */
 bool listens_remove(Listens *listens, const MessageUnlisten *unlisten);
 
 #endif

@@ -344,6 +344,7 @@ void relays_reset(Relays *relays, const FlowKey *key)
 typedef struct RelaysChoice {
     const RelayOwner *owner;
     const void *data;
+    unsigned max;
     GPtrArray *chosen;
 } RelaysChoice;
 
@@ -352,20 +353,22 @@ static void relays_choose(Flow *flow, void *user_data)
     const RelaysChoice *choice = user_data;
     Relay *relay = (Relay *)flow;
 
-    if (relay->owner == choice->owner && relay->data == choice->data) {
+    if (relay->owner == choice->owner && relay->data == choice->data &&
+        choice->chosen->len < choice->max) {
         g_ptr_array_add(choice->chosen, relay);
     }
 }
 
-void relays_reset_all(Relays *relays, const RelayOwner *owner, const void *data)
+unsigned relays_reset_some(Relays *relays, const RelayOwner *owner, const void *data, unsigned max)
 {
     g_autoptr(GPtrArray) chosen = g_ptr_array_new();
-    RelaysChoice choice = {owner, data, chosen};
+    RelaysChoice choice = {owner, data, max, chosen};
 
     flow_table_each(relays->flows, relays_choose, &choice);
     for (guint i = 0; i < chosen->len; i++) {
         relays_reset_one(relays, g_ptr_array_index(chosen, i));
     }
+    return chosen->len;
 }
 
 typedef struct RelaysPage {

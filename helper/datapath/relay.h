@@ -67,8 +67,8 @@ const RelayOwner *relays_lookup(const Relays *relays, const FlowKey *key, void *
  * this returns. */
 void relays_reset(Relays *relays, const FlowKey *key);
 
-/* The same for all relays of @owner with that data. */
-void relays_reset_all(Relays *relays, const RelayOwner *owner, const void *data);
+/* The same for relays of @owner with that data, @max of them at most. Returns how many there were. */
+unsigned relays_reset_some(Relays *relays, const RelayOwner *owner, const void *data, unsigned max);
 
 unsigned relays_count(const Relays *relays);
 

@@ -2,128 +2,160 @@
 #ifndef SALLYPORT_TESTS_CONTROLFIXTURE_H
 #define SALLYPORT_TESTS_CONTROLFIXTURE_H
 
-/* A client of the control socket, as tests need one. */
+/* Shared by test_control*.c and test_hostfwd.c: clients of a helper's Unix sockets. */
 
+#include <glib.h>
+#include <jansson.h>
+#include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <glib.h>
-#include <jansson.h>
-
 #include "../lab/lab_helper.h"
 
-/* The option for a socket in the lab's directory; valid until the body ends. */
-static inline const char *control_option(Lab *lab)
-{
-    static char option[512];
+/* What a request may take on a busy machine. */
+#define CONTROL_WAIT_MS 10000
 
-    (void)g_snprintf(option, sizeof(option), "--control=%s", lab_path(lab, "control"));
-    return option;
-}
-
-static inline int control_connect(Lab *lab)
+/* -1 and errno if nobody is there. */
+static inline int control_try(const char *path)
 {
-    struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
+    (void)g_strlcpy(address.sun_path, path, sizeof address.sun_path);
     LAB_ASSERT_CALL(fd);
-    LAB_ASSERT(g_strlcpy(sa.sun_path, lab_path(lab, "control"), sizeof(sa.sun_path)) <
-               sizeof(sa.sun_path));
-    LAB_ASSERT_CALL(connect(fd, (const struct sockaddr *)&sa, sizeof(sa)));
+    if (connect(fd, (const struct sockaddr *)&address, sizeof address) < 0) {
+        int failed = errno;
+
+        close(fd);
+        errno = failed;
+        return -1;
+    }
     return fd;
 }
 
-/* @pass_fd: beside the request, or -1. Arguments: JSON text, or NULL. */
-static inline void control_ask(int fd, const char *command, const char *arguments, int pass_fd)
+static inline int control_open(const char *path)
 {
-    g_autofree char *line = g_strdup_printf("{\"id\": 1, \"command\": \"%s\"%s%s}\n", command,
-                                            arguments != NULL ? ", \"arguments\": " : "",
-                                            arguments != NULL ? arguments : "");
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control = {0};
-    struct iovec iov = {line, strlen(line)};
-    struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
+    int fd = control_try(path);
 
-    if (pass_fd >= 0) {
-        struct cmsghdr *cmsg = &control.align;
-
-        header.msg_control = &control;
-        header.msg_controllen = sizeof(control.bytes);
-        cmsg->cmsg_level = SOL_SOCKET;
-        cmsg->cmsg_type = SCM_RIGHTS;
-        cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(cmsg), &pass_fd, sizeof(int));
-    }
-    LAB_ASSERT_EQ(sendmsg(fd, &header, MSG_NOSIGNAL), (ssize_t)strlen(line));
+    LAB_CHECK(fd >= 0, "%s: %s", path, strerror(errno));
+    return fd;
 }
 
-/* One line, as an object; to be json_decref()ed. */
-static inline json_t *control_reply(int fd)
+/* All that comes until a newline (one request at a time: there is nothing behind it), or the end of the connection if @whole; to be
+ * freed. */
+static inline char *control_hear(int fd, bool whole)
 {
-    g_autoptr(GString) line = g_string_new(NULL);
-    json_t *reply;
-    char byte = '\0';
+    GString *text = g_string_new(NULL);
+    char bytes[4096];
 
-    while (byte != '\n') {
-        lab_recv(fd, &byte, 1);
-        (void)g_string_append_c(line, byte);
+    for (;;) {
+        ssize_t n;
+
+        LAB_CHECK(lab_wait(fd, POLLIN, LAB_MS(CONTROL_WAIT_MS)) != 0, "no reply");
+        n = recv(fd, bytes, sizeof bytes, 0);
+        if (n <= 0) {
+            return g_string_free(text, FALSE);
+        }
+        g_string_append_len(text, bytes, n);
+        if (!whole && bytes[n - 1] == '\n') {
+            return g_string_free(text, FALSE);
+        }
     }
-    reply = json_loads(line->str, 0, NULL);
-    LAB_CHECK(json_is_object(reply), "%s", line->str);
-    return reply;
 }
 
-/* What is in "return"; an error fails the test. To be json_decref()ed. */
-static inline json_t *control_call(int fd, const char *command, const char *arguments, int pass_fd)
+/* The reply to one line; to be released. */
+static inline json_t *control_ask(int fd, const char *line)
 {
-    json_t *reply;
-    json_t *result;
-    g_autofree char *text = NULL;
+    g_autofree char *reply = NULL;
+    json_t *json;
 
-    control_ask(fd, command, arguments, pass_fd);
-    reply = control_reply(fd);
-    text = json_dumps(reply, JSON_COMPACT);
-    result = json_object_get(reply, "return");
-    LAB_CHECK(json_is_object(result), "%s: %s", command, text);
-    json_incref(result);
+    lab_send(fd, line, strlen(line));
+    lab_send(fd, "\n", 1);
+    reply = control_hear(fd, false);
+    json = json_loads(reply, 0, NULL);
+    LAB_CHECK(json != NULL, "'%s' is answered by '%s'", line, reply);
+    return json;
+}
+
+/* What is returned, as text; an error fails the test. To be freed. */
+static inline char *control_do(int fd, const char *command, const char *arguments)
+{
+    g_autofree char *line =
+        g_strdup_printf("{\"id\":1,\"command\":\"%s\",\"arguments\":{%s}}", command, arguments);
+    json_t *reply = control_ask(fd, line);
+    g_autofree char *all = json_dumps(reply, JSON_COMPACT);
+    char *ret;
+
+    LAB_CHECK(json_is_object(json_object_get(reply, "return")) &&
+                  json_integer_value(json_object_get(reply, "id")) == 1,
+              "%s: %s", line, all);
+    ret = json_dumps(json_object_get(reply, "return"), JSON_COMPACT);
     json_decref(reply);
-    return result;
+    return ret;
 }
 
-/* The error must have this code, and errno unless NULL. */
-static inline void control_refuses(int fd, const char *command, const char *arguments, int pass_fd,
-                                   const char *code, const char *errno_name)
+/* The number of a new publication. */
+static inline json_int_t control_publish(int fd, const char *spec)
 {
-    json_t *reply;
-    const json_t *error;
-    g_autofree char *text = NULL;
+    g_autofree char *arguments = g_strdup_printf("\"spec\":\"%s\"", spec);
+    g_autofree char *text = control_do(fd, "publish", arguments);
+    json_t *json = json_loads(text, 0, NULL);
+    json_int_t id = json_integer_value(json_object_get(json, "publication"));
 
-    control_ask(fd, command, arguments, pass_fd);
-    reply = control_reply(fd);
-    text = json_dumps(reply, JSON_COMPACT);
-    error = json_object_get(reply, "error");
+    LAB_CHECK(id > 0, "%s: %s", spec, text);
+    json_decref(json);
+    return id;
+}
+
+static inline void control_unpublish(int fd, json_int_t id, const char *connections)
+{
+    g_autofree char *arguments =
+        g_strdup_printf("\"publication\":%lld,\"connections\":\"%s\"", (long long)id, connections);
+
+    free(control_do(fd, "unpublish", arguments));
+}
+
+/* The request must fail with that code, and errno unless that is NULL. */
+static inline void control_fails(int fd, const char *line, const char *code, const char *errno_name)
+{
+    json_t *reply = control_ask(fd, line);
+    const json_t *error = json_object_get(reply, "error");
+    const char *name = json_string_value(json_object_get(error, "errno"));
+    g_autofree char *all = json_dumps(reply, JSON_COMPACT);
+
     LAB_CHECK(g_strcmp0(json_string_value(json_object_get(error, "code")), code) == 0 &&
-                  (errno_name == NULL ||
-                   g_strcmp0(json_string_value(json_object_get(error, "errno")), errno_name) == 0),
-              "%s %s: %s", command, arguments, text);
+                  (errno_name == NULL || g_strcmp0(name, errno_name) == 0),
+              "%s: %s", line, all);
     json_decref(reply);
 }
 
-/* A number by its path: "totals.tcp.flows" has dots, names of counters too, so the parts are given one by one. */
-static inline json_int_t control_number(const json_t *object, const char *one, const char *two,
-                                        const char *three)
+/* Listening sockets of HOST on these TCP ports, by ss(8). */
+static inline unsigned control_listeners(Lab *lab, unsigned first, unsigned last)
 {
-    const json_t *value = json_object_get(object, one);
+    g_autofree char *text =
+        lab_says(lab, LAB_HOST, "ss -Hltn 'sport >= :%u and sport <= :%u'", first, last);
+    unsigned lines = 0;
 
-    value = two != NULL ? json_object_get(value, two) : value;
-    value = three != NULL ? json_object_get(value, three) : value;
-    LAB_CHECK(json_is_integer(value), "no number %s %s %s", one, two != NULL ? two : "",
-              three != NULL ? three : "");
-    return json_integer_value(value);
+    for (const char *c = text; *c != '\0'; c++) {
+        lines += *c == '\n' || c[1] == '\0';
+    }
+    return lines;
+}
+
+/* Of /proc/PID/status: "VmRSS" in KiB, "FDSize". */
+static inline long control_status(pid_t pid, const char *key)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/status", (int)pid);
+    g_autofree char *text = NULL;
+    const char *found;
+
+    LAB_CHECK(g_file_get_contents(path, &text, NULL, NULL), "%s", path);
+    found = strstr(text, key);
+    LAB_CHECK(found != NULL, "no %s", key);
+    return strtol(found + strlen(key) + 1, NULL, 10);
 }
 
 #endif

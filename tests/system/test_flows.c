@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "controlfixture.h"
+#include "askfixture.h"
 #include "lab_test.h"
 
 #define MIB   (1024 * 1024)

@@ -33,7 +33,7 @@ typedef struct Attempt {
 } Attempt;
 
 /* What became of the process: 0 if it lived, else the signal. */
-static int tried(Role role, const Attempt *attempt)
+static int tried_by(Role role, bool serves, const Attempt *attempt)
 {
     const long *a = attempt->args;
     int status = 0;
@@ -43,7 +43,7 @@ static int tried(Role role, const Attempt *attempt)
     if (pid == 0) {
         (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* no core */
         (void)signal(SIGSEGV, SIG_DFL);           /* a sanitizer would tell of it */
-        if (!filter_load(role, false, NULL)) {
+        if (!filter_load(role, serves, NULL)) {
             _exit(99);
         }
         /* What waits is ended by the parent; but nothing that is allowed waits on such arguments for ever. */
@@ -54,6 +54,11 @@ static int tried(Role role, const Attempt *attempt)
     cr_assert(!WIFEXITED(status) || WEXITSTATUS(status) == 0, "the filter was not loaded: %d",
               WEXITSTATUS(status));
     return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+static int tried(Role role, const Attempt *attempt)
+{
+    return tried_by(role, false, attempt);
 }
 
 /* The row of a role for a number, plain ones first; NULL: it is not on the list. */
@@ -134,6 +139,25 @@ Test(filter, inside_lives_through_its_list_and_nothing_else, .timeout = 120)
 Test(filter, supervisor_lives_through_its_list_and_nothing_else, .timeout = 120)
 {
     each_call(ROLE_SUPERVISOR);
+}
+
+Test(filter, supervisor_that_serves_may_do_a_little_more)
+{
+    const Attempt more[] = {{SYS_accept4, {-1}},
+                            {SYS_getsockopt, {-1, SOL_SOCKET, SO_PEERCRED}},
+                            {SYS_unlinkat, {-1, 0, 0}}};
+    const Attempt never[] = {{SYS_getsockopt, {-1, SOL_SOCKET, SO_ERROR}},
+                             {SYS_unlinkat, {-1, 0, AT_REMOVEDIR}},
+                             {SYS_connect, {-1}},
+                             {SYS_socket, {AF_UNIX, SOCK_STREAM, 0}}};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(more); i++) {
+        cr_expect_eq(tried_by(ROLE_SUPERVISOR, true, &more[i]), 0, "more, %zu", i);
+        cr_expect_eq(tried_by(ROLE_SUPERVISOR, false, &more[i]), SIGSYS, "without, %zu", i);
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(never); i++) {
+        cr_expect_eq(tried_by(ROLE_SUPERVISOR, true, &never[i]), SIGSYS, "never, %zu", i);
+    }
 }
 
 Test(filter, upper_halves_of_arguments_change_nothing)
