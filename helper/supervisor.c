@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "bindport.h"
+#include "briefing.h"
 #include "children.h"
 #include "control/service.h"
 #include "datapath/datapath.h"
@@ -32,14 +33,12 @@
 #include "guest/inside.h"
 #include "guest/sandbox.h"
 #include "guest/target.h"
-#include "hostaddr.h"
 #include "inquiry.h"
 #include "lockdown/process.h"
 #include "lockdown/supervise.h"
 #include "message.h"
 #include "publisher.h"
 #include "record.h"
-#include "resolvconf.h"
 #include "sallyport.h"
 #include "slirp4netns.h"
 
@@ -70,17 +69,14 @@ typedef struct Supervisor {
     Publisher *publisher;
     Inquiry *inquiry;
     Service *service;
-    ResolvConf *resolvconf;
-    HostAddr *hostaddr;
+    Briefing *briefing;
     MessageLink link;
     int tap;
     MessageFastPathState fast_path; /* type 0: not known yet */
     RecordLocked locked;
     bool datapath_ready;
-    bool inside_spoken;     /* the TAP stands, or never will */
-    bool failed;            /* an error record was written */
-    bool addresses_changed; /* since the datapath fell behind */
-    bool servers_changed;
+    bool inside_spoken; /* the TAP stands, or never will */
+    bool failed;        /* an error record was written */
     /* The end. */
     const char *reason;
     int end_status; /* of the process that ended, -1: none */
@@ -135,113 +131,21 @@ static void supervisor_send(Supervisor *sv, const void *message, size_t size, co
     }
 }
 
-static void supervisor_send_addresses(void *user_data)
+/* BriefingSendFunc */
+static void supervisor_brief(const void *message, size_t size, const int *fds, size_t count,
+                             void *user_data)
 {
-    Supervisor *sv = user_data;
-    size_t count;
-    const NetAddr *addrs = hostaddr_list(sv->hostaddr, &count);
-    size_t done = 0;
-
-    /* However often they change while the datapath is busy: the last list is what counts. */
-    if (sv->state == SUPERVISOR_STARTING ||
-        (sv->state == SUPERVISOR_RUNNING && child_is_behind(sv->datapath))) {
-        sv->addresses_changed = sv->state == SUPERVISOR_RUNNING;
-        return;
-    }
-
-    do {
-        MessageAddresses part = {.type = MESSAGE_HOST_ADDRESSES, .first = done == 0};
-
-        part.count = (uint32_t)MIN(count - done, MESSAGE_ADDRS_MAX);
-        memcpy(part.addrs, addrs + done, part.count * sizeof(NetAddr));
-        done += part.count;
-        part.last = done == count;
-        supervisor_send(sv, &part, sizeof(part), NULL, 0);
-    } while (done < count);
-}
-
-static void supervisor_send_servers(const NetAddr *servers, size_t count, void *user_data)
-{
-    Supervisor *sv = user_data;
-    MessageServers message = {.type = MESSAGE_DNS_SERVERS};
-
-    if (sv->state == SUPERVISOR_RUNNING && child_is_behind(sv->datapath)) {
-        sv->servers_changed = true;
-        return;
-    }
-    message.count = (uint32_t)MIN(count, G_N_ELEMENTS(message.addrs));
-    memcpy(message.addrs, servers, message.count * sizeof(NetAddr));
-    supervisor_send(sv, &message, sizeof(message), NULL, 0);
+    supervisor_send(user_data, message, size, fds, count);
 }
 
 /* ChildHooks.drained */
 static void supervisor_drained(Child *child, void *user_data)
 {
     Supervisor *sv = user_data;
-    NetAddr servers[RESOLVCONF_SERVERS_MAX];
 
-    if (child != sv->datapath || sv->state != SUPERVISOR_RUNNING) {
-        return;
+    if (child == sv->datapath) {
+        briefing_renew(sv->briefing);
     }
-    if (sv->addresses_changed) {
-        sv->addresses_changed = false;
-        supervisor_send_addresses(sv);
-    }
-    if (sv->servers_changed && sv->resolvconf != NULL) {
-        size_t count = resolvconf_servers(sv->resolvconf, servers);
-
-        sv->servers_changed = false;
-        supervisor_send_servers(servers, count, sv);
-    }
-}
-
-/* A loopback listener for DNS over TCP. Without IPv6 on the host there is none for it, and the gate refuses that port. */
-static void supervisor_send_dns_listener(Supervisor *sv, sa_family_t family)
-{
-    MessageDnsListener message = {.type = MESSAGE_DNS_LISTENER, .family = family};
-    int fd = bindport_open_loopback(family);
-
-    if (fd < 0) {
-        report_log(sv->report, LOG_LEVEL_INFO, FAULT_RESOLVER, -fd,
-                   "no DNS over TCP for %s guests: %s", family == AF_INET ? "IPv4" : "IPv6",
-                   g_strerror(-fd));
-        return;
-    }
-    message.port = bindport_port(fd);
-    supervisor_send(sv, &message, sizeof(message), &fd, 1);
-    fd_close(fd);
-}
-
-static bool supervisor_start_dns(Supervisor *sv, GError **error)
-{
-    const GArray *upstream = sv->settings->dns_upstream;
-    NetAddr servers[RESOLVCONF_SERVERS_MAX];
-    size_t count = upstream->len;
-
-    if (!sv->settings->dns) {
-        return true;
-    }
-    if (count > 0) {
-        memcpy(servers, upstream->data, count * sizeof(NetAddr));
-    } else {
-        sv->resolvconf = resolvconf_new(sv->settings->resolv_conf, sv->context,
-                                        supervisor_send_servers, sv, error);
-        if (sv->resolvconf == NULL) {
-            return false;
-        }
-        count = resolvconf_servers(sv->resolvconf, servers);
-        if (count == 0) {
-            report_log(sv->report, LOG_LEVEL_WARNING, FAULT_RESOLVER, 0,
-                       "%s names no name server; queries fail until it does",
-                       sv->settings->resolv_conf);
-        }
-    }
-    supervisor_send_servers(servers, count, sv);
-    supervisor_send_dns_listener(sv, AF_INET);
-    if (sv->link.ipv6) {
-        supervisor_send_dns_listener(sv, AF_INET6);
-    }
-    return true;
 }
 
 /* Everything that could fail for the user's reasons has not: let the datapath begin. */
@@ -255,8 +159,7 @@ static void supervisor_go(Supervisor *sv)
     start.type = MESSAGE_START;
     supervisor_send(sv, &start, sizeof(start), &sv->tap, 1);
     fd_clear(&sv->tap);
-    supervisor_send_addresses(sv);
-    if (!supervisor_start_dns(sv, &error)) {
+    if (!briefing_begin(sv->briefing, sv->link.ipv6, &error)) {
         supervisor_error(sv, error);
         supervisor_fail_start(sv);
         return;
@@ -577,8 +480,9 @@ static bool supervisor_start(Supervisor *sv, GError **error)
     if (sv->target == NULL || !supervisor_spawn(sv, nofile, error)) {
         return false;
     }
-    sv->hostaddr = hostaddr_new(sv->context, supervisor_send_addresses, sv, error);
-    if (sv->hostaddr == NULL) {
+    sv->briefing = briefing_new(sv->settings, sv->datapath, sv->context, sv->report,
+                                supervisor_brief, sv, error);
+    if (sv->briefing == NULL) {
         return false;
     }
     if (sv->sandbox == NULL) {
@@ -628,8 +532,7 @@ static void supervisor_clear(Supervisor *sv)
     g_clear_pointer(&sv->inside, child_free);
     g_clear_pointer(&sv->command, child_free);
     g_clear_pointer(&sv->sandbox, sandbox_free);
-    g_clear_pointer(&sv->hostaddr, hostaddr_free);
-    g_clear_pointer(&sv->resolvconf, resolvconf_free);
+    g_clear_pointer(&sv->briefing, briefing_free);
     g_clear_pointer(&sv->endings, endings_free);
     g_clear_pointer(&sv->target, target_free);
     fd_clear(&sv->tap);
