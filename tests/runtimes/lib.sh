@@ -10,34 +10,41 @@
 #
 # Environment:
 #   SALLYPORT       the helper to put in slirp4netns's place
-#   SLIRP4NETNS     another program to put there (the original, to see what it does)
+#   SLIRP4NETNS     another program to put there: the original, to see what it does. It fails "slirp4netns::udp_from_loopback"
+#                   and no more: with host loopback off, such datagrams do not come through its ports.
 #   MUST_WORK=1     a test that has to be skipped is a failure
 set -eu
 umask 022
 
+# Everything here is Debian's own, and what containers are given is in /usr.
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+name=$(basename -- "$0")
 tap_count=0
-tap_failed=0
 
-# check NAME COMMAND...: a test that passes if the command does; its output is shown if it does not.
+# check NAME COMMAND...: a test that passes if the command does; if not, its output is shown, and that of the program in the
+# background, which is in $log. $passed says which.
+log=
 check() {
-    name_=$1
+    test_=$name::$1
     shift
     tap_count=$((tap_count + 1))
-    if "$@" >"$scene/said" 2>&1 </dev/null; then
-        echo "ok $tap_count - $name_"
+    passed=yes
+    "$@" >"$scene/said" 2>&1 </dev/null || passed=
+    if [ -n "$passed" ]; then
+        echo "ok $tap_count - $test_"
         return 0
     fi
-    echo "not ok $tap_count - $name_"
-    tail -n 20 "$scene/said" | sed 's/^/# /'
-    tap_failed=$((tap_failed + 1))
-    return 1
+    echo "not ok $tap_count - $test_"
+    # shellcheck disable=SC2086
+    tail -q -n 20 "$scene/said" $log | sed 's/^/# /'
 }
 
 # skip_all WHY: nothing can be tested here.
 skip_all() {
     if [ "${MUST_WORK:-}" = 1 ]; then
-        echo "not ok 1 - $(basename -- "$0")::can_be_run: skipped, but MUST_WORK=1: $1"
+        echo "not ok 1 - $name::can_be_run: skipped, but MUST_WORK=1: $1"
         echo "1..1"
     else
         echo "1..0 # SKIP $1"
@@ -81,10 +88,22 @@ shows() {
     return "$status_"
 }
 
+wire() {
+    python3 -I "$scene/bin/wire" "$@"
+}
+
+# The command lines of all that runs of the helper, and of podman's own proxy.
+what_runs() {
+    # shellcheck disable=SC2009
+    ps -A -o args= | grep -E "^($scene/bin/slirp4netns|[^ ]*rootlessport)" || true
+}
+
 # scene_main PROGRAM...: what must be there; then the scene is set.
 scene_main() {
+    [ "$(id -u)" -eq 0 ] || ! sudo -n true 2>/dev/null ||
+        exec sudo -n env SALLYPORT="${SALLYPORT:-}" SLIRP4NETNS="${SLIRP4NETNS:-}" MUST_WORK="${MUST_WORK:-}" "$0"
     [ "$(id -u)" -eq 0 ] || skip_all "it takes root to make a user with subordinate ids"
-    for program_ in "$@" busybox newuidmap newgidmap python3 ip setpriv; do
+    for program_ in "$@" busybox newuidmap newgidmap python3 ip setpriv ps; do
         command -v "$program_" >/dev/null || skip_all "there is no $program_"
     done
     [ -n "${SLIRP4NETNS:-}" ] || [ -n "${SALLYPORT:-}" ] || skip_all "SALLYPORT is not set"
@@ -101,7 +120,7 @@ scene_main() {
     chown -R 1000:1000 "$scene"
     timeout -k 10 "${SALLYPORT_TEST_TIMEOUT:-300}" unshare --mount --propagation private --net --ipc --pid --fork \
         --kill-child=KILL --mount-proc sh -eu "$0" --host || {
-        echo "not ok - $(basename -- "$0")::ends_well: status $?"
+        echo "not ok - $name::ends_well: status $?"
         exit 1
     }
 }
@@ -169,6 +188,6 @@ scene_host() {
     python3 -I "$scene/bin/wire" serve host 0.0.0.0 7001 >"$scene/host.log" 2>&1 &
     echo "0 2147483647" >/proc/sys/net/ipv4/ping_group_range
     until python3 -I "$scene/bin/wire" far tcp 127.0.0.1 1 2>/dev/null; do sleep 0.05; done >/dev/null
-    "$here/../as-user" env HOME="$scene/home" XDG_RUNTIME_DIR="$scene/run" TMPDIR="$scene/tmp" PATH="$scene/bin:$PATH:/usr/sbin:/sbin" \
+    "$here/../as-user" env HOME="$scene/home" XDG_RUNTIME_DIR="$scene/run" TMPDIR="$scene/tmp" \
         USER=tester LOGNAME=tester sh -eu "$0" --user
 }

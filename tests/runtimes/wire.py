@@ -4,7 +4,8 @@
     wire.py serve WHO ADDRESS PORT...   servers, TCP and UDP, that say who sees whom; the far machine also answers DNS (every
                                         name is its address) and does the rest of this list for others on port 9
     wire.py tcp|udp ADDRESS PORT        what the server there says
-    wire.py far COMMAND...              one of these two, done by the far machine
+    wire.py api SOCKET REQUEST          what is answered there
+    wire.py far COMMAND...              a tcp or udp, done by the far machine
 """
 import socket
 import struct
@@ -30,9 +31,18 @@ def udp(address, port):
         return end.recv(2048).decode().strip()
 
 
+def api(path, request):
+    with socket.socket(socket.AF_UNIX) as end:
+        end.settimeout(10)
+        end.connect(path)
+        end.sendall(request.encode() + b"\n")
+        end.shutdown(socket.SHUT_WR)
+        return end.makefile().read().strip()
+
+
 def ask(words):
     try:
-        return {"tcp": tcp, "udp": udp}[words[0]](*words[1:])
+        return {"tcp": tcp, "udp": udp, "api": api}[words[0]](*words[1:])
     except OSError as error:
         return "failed: %s" % (error.strerror or error)
 
