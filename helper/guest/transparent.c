@@ -34,10 +34,12 @@ int transparent_listener(uint16_t *ret_port)
     socklen_t len = sizeof(sa);
 
     /* The mark passes on to accepted sockets (net/ipv4/inet_connection_sock.c: inet_csk_clone_lock()), and so do the others. One
-     * whose peer is gone without a word, as a guest's root can make it, is found by keepalives. */
+     * whose peer is gone without a word, as a guest's root can make it, is found by keepalives. SO_REUSEADDR: they have the far
+     * server's port as their own, TIME_WAIT included, and the guest's servers are to have that port too. */
     if (fd < 0 || !transparent_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0) ||
         !transparent_set(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1) ||
         !transparent_set(fd, SOL_SOCKET, SO_MARK, RULES_MARK) ||
+        !transparent_set(fd, SOL_SOCKET, SO_REUSEADDR, 1) ||
         !transparent_set(fd, IPPROTO_TCP, TCP_NODELAY, 1) ||
         !transparent_set(fd, SOL_SOCKET, SO_KEEPALIVE, 1) ||
         bind(fd, (const struct sockaddr *)&sa, sizeof(sa)) < 0 ||

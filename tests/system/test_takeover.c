@@ -366,6 +366,29 @@ LAB_TEST(takeover, the_same_five_tuple_is_used_again_at_once)
     }
 }
 
+/* The guest's end of a connection that was taken over has the far server's port as its own. */
+LAB_TEST(takeover, a_far_servers_port_is_free_for_a_server_in_the_guest)
+{
+    (void)fast_helper(lab);
+    EACH_FAMILY(address)
+    {
+        Ends ends = connection(lab, address);
+        struct sockaddr_storage far;
+        socklen_t size = sizeof far;
+        uint16_t port;
+        int server;
+
+        LAB_ASSERT_CALL(getpeername(ends.guest, (struct sockaddr *)&far, &size));
+        port = ntohs(((struct sockaddr_in *)&far)->sin_port); /* where sin6_port is, too */
+        server = lab_listen(lab, LAB_GUEST, "::", port);
+        close(server);
+        lab_say(ends.guest, ends.far, "hello");
+        LAB_ASSERT(carries(lab, ends));
+        server = lab_listen(lab, LAB_GUEST, "::", port);
+        close(server);
+    }
+}
+
 LAB_TEST(takeover, a_socket_bound_to_the_tap_is_taken_over)
 {
     (void)fast_helper(lab);
