@@ -139,7 +139,7 @@ static void api_request(Reply *take_reply, const char *bytes, size_t len, void *
         api_fail(take_reply, "too large message", 0);
         return;
     }
-    hostfwd_parse(bytes, len, &request);
+    hostfwd_parse(bytes, len, api->parts->settings->guest.ipv6, &request);
     switch (request.command) {
     case HOSTFWD_WRONG:
         api_fail(take_reply, request.wrong, 0);

@@ -5,7 +5,8 @@
  * Does:     reads add_hostfwd, list_hostfwd and remove_hostfwd; says what is wrong in the words that callers know. Pure functions.
  * Trusts:   nothing it reads.
  * Order:    of the faults: that in which slirp4netns looks at the arguments, so that the first one told is the same.
- * More:     IPv6 addresses, and host port 0 for one that the kernel picks, which slirp4netns refuses.
+ * More:     IPv6 addresses where --enable-ipv6 asks for IPv6, and host port 0 for one that the kernel picks: slirp4netns refuses
+ *           both.
  * Not here: what is done about it (api.c).
  */
 #include "config.h"
@@ -45,8 +46,8 @@ static bool hostfwd_number(const json_t *arguments, const char *key, uint32_t ma
     return (double)*ret == number;
 }
 
-/* An address, or none: missing or "". False: anything else. */
-static bool hostfwd_address(const json_t *arguments, const char *key, NetAddr *ret)
+/* An address, or none: missing or "". False: anything else, and one of IPv6 unless @ipv6. */
+static bool hostfwd_address(const json_t *arguments, const char *key, bool ipv6, NetAddr *ret)
 {
     const json_t *value = json_object_get(arguments, key);
     const char *text = json_string_value(value);
@@ -55,10 +56,10 @@ static bool hostfwd_address(const json_t *arguments, const char *key, NetAddr *r
     if (value == NULL || (text != NULL && text[0] == '\0')) {
         return true;
     }
-    return text != NULL && netaddr_parse(text, ret);
+    return text != NULL && netaddr_parse(text, ret) && (ipv6 || ret->family == AF_INET);
 }
 
-static const char *hostfwd_read_add(const json_t *arguments, HostFwd *ret)
+static const char *hostfwd_read_add(const json_t *arguments, bool ipv6, HostFwd *ret)
 {
     const char *proto = json_string_value(json_object_get(arguments, "proto"));
     uint32_t port = 0;
@@ -67,7 +68,7 @@ static const char *hostfwd_read_add(const json_t *arguments, HostFwd *ret)
         return "add_hostfwd: bad arguments.proto";
     }
     ret->udp = strcmp(proto, "udp") == 0;
-    if (!hostfwd_address(arguments, "host_addr", &ret->host_addr)) {
+    if (!hostfwd_address(arguments, "host_addr", ipv6, &ret->host_addr)) {
         return "add_hostfwd: bad arguments.host_addr";
     }
     if (ret->host_addr.family == AF_UNSPEC) {
@@ -77,7 +78,7 @@ static const char *hostfwd_read_add(const json_t *arguments, HostFwd *ret)
         return "add_hostfwd: bad arguments.host_port";
     }
     ret->host_port = (uint16_t)port;
-    if (!hostfwd_address(arguments, "guest_addr", &ret->guest_addr)) {
+    if (!hostfwd_address(arguments, "guest_addr", ipv6, &ret->guest_addr)) {
         return "add_hostfwd: bad arguments.guest_addr";
     }
     if (!hostfwd_number(arguments, "guest_port", UINT16_MAX, &port) || port == 0) {
@@ -88,7 +89,7 @@ static const char *hostfwd_read_add(const json_t *arguments, HostFwd *ret)
     return NULL;
 }
 
-static const char *hostfwd_read(const json_t *request, HostFwd *ret)
+static const char *hostfwd_read(const json_t *request, bool ipv6, HostFwd *ret)
 {
     const char *execute = json_string_value(json_object_get(request, "execute"));
     const json_t *arguments = json_object_get(request, "arguments");
@@ -97,7 +98,7 @@ static const char *hostfwd_read(const json_t *request, HostFwd *ret)
         return "no execute found";
     }
     if (strcmp(execute, "add_hostfwd") == 0) {
-        return hostfwd_read_add(arguments, ret);
+        return hostfwd_read_add(arguments, ipv6, ret);
     }
     if (strcmp(execute, "list_hostfwd") == 0) {
         ret->command = HOSTFWD_LIST;
@@ -113,7 +114,7 @@ static const char *hostfwd_read(const json_t *request, HostFwd *ret)
     return NULL;
 }
 
-void hostfwd_parse(const char *bytes, size_t len, HostFwd *ret)
+void hostfwd_parse(const char *bytes, size_t len, bool ipv6, HostFwd *ret)
 {
     json_t *request = json_loadb(bytes, len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
 
@@ -123,7 +124,7 @@ void hostfwd_parse(const char *bytes, size_t len, HostFwd *ret)
     } else if (!json_is_object(request)) {
         ret->wrong = "json_object() failed";
     } else {
-        ret->wrong = hostfwd_read(request, ret);
+        ret->wrong = hostfwd_read(request, ipv6, ret);
     }
     json_decref(request);
 }

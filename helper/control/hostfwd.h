@@ -39,8 +39,8 @@ typedef struct HostFwd {
     uint32_t id;
 } HostFwd;
 
-/* Reads all the bytes of one request. */
-void hostfwd_parse(const char *bytes, size_t len, HostFwd *ret);
+/* Reads all the bytes of one request. @ipv6: an address may be one of IPv6; otherwise it is as wrong as slirp4netns has it. */
+void hostfwd_parse(const char *bytes, size_t len, bool ipv6, HostFwd *ret);
 
 /* Bytes of the one request: a JSON value, or what can never become one; 0: it may go on. */
 size_t hostfwd_frame(const char *bytes, size_t len, bool ended);

@@ -98,14 +98,14 @@ static void check_add(const HostFwd *add)
                "%s", spec);
 }
 
-static void check_hostfwd(const char *bytes, size_t len)
+static void check_hostfwd(const char *bytes, size_t len, bool ipv6)
 {
     size_t whole = hostfwd_frame(bytes, len, false);
     HostFwd request;
 
     FUZZ_CHECK(whole == 0 || whole == len, "a part of it");
     FUZZ_CHECK(hostfwd_frame(bytes, len, true) == len, "not all of it");
-    hostfwd_parse(bytes, len, &request);
+    hostfwd_parse(bytes, len, ipv6, &request);
     FUZZ_CHECK((request.command == HOSTFWD_WRONG) == (request.wrong != NULL),
                "neither right nor wrong");
     if (request.command != HOSTFWD_WRONG) {
@@ -115,6 +115,9 @@ static void check_hostfwd(const char *bytes, size_t len)
         FUZZ_CHECK(request.id != 0, "id 0");
     }
     if (request.command == HOSTFWD_ADD) {
+        FUZZ_CHECK(
+            ipv6 || (request.host_addr.family == AF_INET && request.guest_addr.family != AF_INET6),
+            "IPv6");
         check_add(&request);
     }
 }
@@ -129,7 +132,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if ((data[0] & 1) == 0) {
         check_call(bytes != NULL ? bytes : "", size - 1);
     } else {
-        check_hostfwd(bytes != NULL ? bytes : "", size - 1);
+        check_hostfwd(bytes != NULL ? bytes : "", size - 1, (data[0] & 2) == 0);
     }
     return 0;
 }

@@ -97,7 +97,7 @@ LAB_TEST(hostfwd, port_the_kernel_picks_and_ipv6_are_beyond_slirp4netns)
     json_t *reply;
     json_int_t port;
 
-    (void)api(lab);
+    (void)slirp_guest(lab, "-c --enable-ipv6 --api-socket=" API);
     picked = asked(lab, "{\"execute\":\"add_hostfwd\",\"arguments\":{\"proto\":\"tcp\","
                         "\"host_addr\":\"127.0.0.1\",\"host_port\":0,\"guest_port\":80}}");
     reply = json_loads(picked, 0, NULL);
@@ -108,6 +108,18 @@ LAB_TEST(hostfwd, port_the_kernel_picks_and_ipv6_are_beyond_slirp4netns)
     v6 = asked(lab, "{\"execute\":\"add_hostfwd\",\"arguments\":{\"proto\":\"tcp\","
                     "\"host_addr\":\"::1\",\"host_port\":8080,\"guest_port\":80}}");
     LAB_CHECK(strstr(v6, "\"host_port\":8080") != NULL, "%s", v6);
+}
+
+/* As slirp4netns has it: and no port is opened in a family that nobody asked for. */
+LAB_TEST(hostfwd, ipv6_is_refused_unless_enabled)
+{
+    (void)api(lab);
+    answers(lab,
+            "{\"execute\":\"add_hostfwd\",\"arguments\":{\"proto\":\"tcp\",\"host_addr\":\"::1\","
+            "\"host_port\":8080,\"guest_port\":80}}",
+            "{\"error\":{\"desc\":\"bad request: add_hostfwd: bad arguments.host_addr\"}}");
+    answers(lab, "{\"execute\":\"list_hostfwd\"}", "{\"return\":{\"entries\":[]},\"entries\":[]}");
+    LAB_ASSERT_EQ(control_listeners(lab, 8080, 8080), 0);
 }
 
 LAB_TEST(hostfwd, what_kills_slirp4netns_is_an_error_and_the_helper_lives)

@@ -17,7 +17,7 @@ static HostFwd parsed(const char *text)
 {
     HostFwd ret;
 
-    hostfwd_parse(text, strlen(text), &ret);
+    hostfwd_parse(text, strlen(text), true, &ret);
     cr_expect_eq(ret.command == HOSTFWD_WRONG, ret.wrong != NULL, "%s", text);
     return ret;
 }
@@ -125,6 +125,31 @@ Test(hostfwd, faults_are_told_in_slirp4netnss_words)
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
         cr_expect_str_eq(wrong(rows[i].text), rows[i].wrong, "%s: %s", rows[i].text,
                          wrong(rows[i].text));
+    }
+}
+
+Test(hostfwd, ipv6_is_taken_only_where_it_is_asked_for)
+{
+    static const struct {
+        const char *text;
+        const char *wrong;
+    } rows[] = {
+        {ADD("\"proto\":\"tcp\",\"host_addr\":\"::1\",\"host_port\":8080,\"guest_port\":80"),
+         "add_hostfwd: bad arguments.host_addr"},
+        {ADD("\"proto\":\"udp\",\"host_addr\":\"::\",\"host_port\":8080,\"guest_port\":80"),
+         "add_hostfwd: bad arguments.host_addr"},
+        {ADD("\"proto\":\"tcp\",\"host_port\":8080,\"guest_addr\":\"fd00::64\","
+             "\"guest_port\":80"),
+         "add_hostfwd: bad arguments.guest_addr"},
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        HostFwd add;
+
+        hostfwd_parse(rows[i].text, strlen(rows[i].text), false, &add);
+        cr_expect_eq(add.command, HOSTFWD_WRONG, "%s", rows[i].text);
+        cr_expect_str_eq(add.wrong, rows[i].wrong, "%s: %s", rows[i].text, add.wrong);
+        cr_expect_eq(parsed(rows[i].text).command, HOSTFWD_ADD, "%s", rows[i].text);
     }
 }
 
