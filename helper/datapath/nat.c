@@ -518,6 +518,8 @@ void nat_input(Nat *nat, const uint8_t *frame, size_t len, const FrameView *view
     nat->in_rst = false;
     if (dhcp) {
         nat_dhcp_done(nat);
+        nat->announced[0].addr.family = AF_UNSPEC; /* each lease takes a place among the 16 */
+        nat_announce(nat, frame, view);
     }
 }
 

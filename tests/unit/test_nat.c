@@ -187,11 +187,11 @@ Test(nat, sender_that_never_said_where_it_is_gets_answers_at_once)
     cr_expect_eq(caught.resets, 2, "IPv4");
 }
 
-/* A DHCPDISCOVER of whoever has the hardware address @client. */
-static size_t make_discover(uint8_t *frame, uint32_t client)
+/* A DHCPDISCOVER of whoever has the hardware address @client, for @wanted of the guest's network if that is not 0. */
+static size_t make_discover(uint8_t *frame, const char *from, uint32_t client, uint8_t wanted)
 {
     static uint8_t l4[8 + 300];
-    NetAddr any = sample_addr("0.0.0.0");
+    NetAddr src = sample_addr(from);
     NetAddr all = sample_addr("255.255.255.255");
 
     memset(l4, 0, sizeof(l4));
@@ -201,7 +201,12 @@ static size_t make_discover(uint8_t *frame, uint32_t client)
     l4[8 + 28] = 2;
     put32(l4 + 8 + 30, client);
     memcpy(l4 + 8 + 236, "\x63\x82\x53\x63\x35\x01\x01\xff", 8);
-    return sample_ip(frame, &any, &all, IPPROTO_UDP, 64, l4, sizeof(l4), UDP_SUM);
+    if (wanted != 0) {
+        memcpy(l4 + 8 + 243, "\x32\x04\x0a\0\x02", 5);
+        l4[8 + 248] = wanted;
+        l4[8 + 249] = 0xff;
+    }
+    return sample_ip(frame, &src, &all, IPPROTO_UDP, 64, l4, sizeof(l4), UDP_SUM);
 }
 
 /* libslirp 4.7.0 loses the answer it has begun, 64 KiB at this MTU, where no lease is left. */
@@ -215,20 +220,56 @@ Test(nat, dhcp_without_a_lease_left_costs_no_more_than_so_much)
 
     for (uint32_t i = 0; i < 16; i++) {
         caught.len = 0;
-        input(nat, frame, make_discover(frame, i));
+        input(nat, frame, make_discover(frame, "0.0.0.0", i, 0));
         cr_assert_gt(caught.len, 0, "lease %u", i);
     }
     for (uint32_t i = 0; i < 1000; i++) {
         caught.len = 0;
-        input(nat, frame, make_discover(frame, 3));
+        input(nat, frame, make_discover(frame, "0.0.0.0", 3, 0));
         cr_assert_gt(caught.len, 0, "whoever has a lease may ask as often as he likes");
     }
     before = mallinfo2().uordblks; /* 0 under a sanitizer, which says itself what was lost */
     caught.len = 0;
     for (uint32_t i = 0; i < 5000; i++) {
-        input(nat, frame, make_discover(frame, 100 + i));
+        input(nat, frame, make_discover(frame, "0.0.0.0", 100 + i, 0));
     }
     cr_expect_eq(caught.len, 0);
     cr_expect_lt(mallinfo2().uordblks - before, 32U << 20);
     cr_expect_eq(caught.lines, 1, "said once");
+}
+
+/* libslirp remembers 16 link addresses, and enters those it leases; what is for one it has forgotten stays in its queue. */
+Test(nat, leases_do_not_push_out_whoever_asks_for_them, .timeout = 30)
+{
+    static Caught caught;
+    g_autoptr(GMainContext) context = g_main_context_new();
+    g_autoptr(Nat) nat = nat_of(context, &caught);
+    uint8_t frame[512];
+    FrameView view;
+    uint16_t port;
+    int fd = listen_on_loopback(&port);
+    TcpSpec ack = {"10.0.2.77",      "10.0.2.2",  .src_port = 41000,
+                   .dst_port = port, .seq = 1001, .flags = FRAME_TCP_ACK};
+    int server;
+
+    input(nat, frame, make_syn(frame, 41000, port));
+    server = accept(fd, NULL, NULL);
+    cr_assert_geq(server, 0);
+    loop_run_ms(context, 50);
+    cr_assert_eq(frame_parse(caught.last, caught.len, &view), FRAME_OK);
+    cr_assert_eq(view.tcp_flags, FRAME_TCP_SYN | FRAME_TCP_ACK);
+    ack.ack = view.seq + 1;
+    input(nat, frame, sample_tcp(frame, &ack));
+    for (uint8_t i = 15; i < 31; i++) {
+        caught.len = 0;
+        input(nat, frame, make_discover(frame, "10.0.2.77", 1, i));
+        cr_assert_gt(caught.len, 0, "lease %u", i);
+    }
+    cr_assert_eq(write(server, "hello", 5), 5);
+    loop_run_ms(context, 50);
+    cr_assert_eq(frame_parse(caught.last, caught.len, &view), FRAME_OK);
+    cr_expect_eq(view.protocol, IPPROTO_TCP);
+    cr_expect_eq(view.end - view.payload, 5);
+    (void)close(server);
+    (void)close(fd);
 }
