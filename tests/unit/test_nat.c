@@ -216,7 +216,7 @@ Test(nat, dhcp_without_a_lease_left_costs_no_more_than_so_much)
     g_autoptr(GMainContext) context = g_main_context_new();
     g_autoptr(Nat) nat = nat_of(context, &caught);
     uint8_t frame[512];
-    size_t before;
+    size_t before; /* a sanitizer has a malloc(3) of its own: then it tells nothing */
 
     for (uint32_t i = 0; i < 16; i++) {
         caught.len = 0;
@@ -228,13 +228,13 @@ Test(nat, dhcp_without_a_lease_left_costs_no_more_than_so_much)
         input(nat, frame, make_discover(frame, "0.0.0.0", 3, 0));
         cr_assert_gt(caught.len, 0, "whoever has a lease may ask as often as he likes");
     }
-    before = mallinfo2().uordblks; /* 0 under a sanitizer, which says itself what was lost */
+    before = mallinfo2().uordblks;
     caught.len = 0;
     for (uint32_t i = 0; i < 5000; i++) {
         input(nat, frame, make_discover(frame, "0.0.0.0", 100 + i, 0));
     }
     cr_expect_eq(caught.len, 0);
-    cr_expect_lt(mallinfo2().uordblks - before, 32U << 20);
+    cr_expect_lt(mallinfo2().uordblks, before + (32U << 20));
     cr_expect_eq(caught.lines, 1, "said once");
 }
 
