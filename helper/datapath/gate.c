@@ -112,8 +112,7 @@ static bool source_mac_ok(const Gate *gate, const uint8_t *mac)
            memcmp(mac, gate->dns_mac6, FRAME_MAC_LEN) != 0;
 }
 
-/* To the server that libslirp plays: by broadcast, or to the gateway when a lease is renewed (RFC
- * 2131 4.1). */
+/* To any DHCP server: by broadcast, or to the gateway when a lease is renewed (RFC 2131 4.1). */
 static bool is_dhcp(const Gate *gate, const FrameView *view)
 {
     const Side *side = &gate->sides[0];
@@ -121,6 +120,13 @@ static bool is_dhcp(const Gate *gate, const FrameView *view)
     return view->ethertype == ETHERTYPE_IP && view->protocol == IPPROTO_UDP &&
            view->dst_port == PORT_DHCP_SERVER &&
            (gate_is_to_many(side, &view->dst) || gate_is_gateway(side, &view->dst));
+}
+
+/* To the one that libslirp plays (udp.c: udp_input()). To other addresses it would send a datagram on, into the host's network. */
+static bool is_dhcp_to_libslirp(const Gate *gate, const FrameView *view)
+{
+    return view->src_port == PORT_DHCP_CLIENT && (view->dst.v4.s_addr == INADDR_BROADCAST ||
+                                                  gate_is_gateway(&gate->sides[0], &view->dst));
 }
 
 static bool is_mld(const FrameView *view)
@@ -285,7 +291,7 @@ static GateVerdict judge_udp(Gate *gate, const FrameView *view, GateReason *ret_
     if (is_dhcp(gate, view)) {
         if (gate->netns_mode)
             return drop(GATE_REASON_NETNS_MODE, ret_reason);
-        if (view->src_port == PORT_DHCP_CLIENT)
+        if (is_dhcp_to_libslirp(gate, view))
             return GATE_NAT;
     }
     if (gate_is_dns(side, &view->dst) && view->dst_port == PORT_DNS) {

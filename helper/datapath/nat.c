@@ -33,7 +33,10 @@
 /* Renew libslirp's clock before a frame if it is older than this: its UDP timeouts count from it. */
 #define NAT_CLOCK_STALE_US 20000
 /* Sockets looked at in one turn; the others are still ready in the next. */
-#define NAT_EVENTS 256
+#define NAT_EVENTS    256
+#define NAT_PORT_DHCP 67
+/* RELEASE and INFORM are rare, and no others go unanswered in a guest that means well. */
+#define NAT_DHCP_UNANSWERED_MAX 256
 
 typedef struct NatPoll {
     int fd;
@@ -65,6 +68,9 @@ struct Nat {
     bool unwatched;        /* some socket, for want of memory */
     bool in_rst;           /* libslirp is looking at a RST of the guest */
     const FrameView *view; /* of the frame it is looking at, or NULL */
+    NetAddr gateway;
+    bool answered; /* it has sent something since then */
+    unsigned dhcp_unanswered;
     uint64_t round;
     int64_t clock_us;       /* when libslirp last renewed its clock */
     int64_t due_us;         /* when it wants to be called even without an event, or -1 */
@@ -97,6 +103,7 @@ static ssize_t nat_send_packet(const void *buffer, size_t len, void *opaque)
 {
     Nat *nat = opaque;
 
+    nat->answered = true;
     nat->hooks.send(buffer, len, nat->hooks.user_data);
     return (ssize_t)len;
 }
@@ -361,6 +368,7 @@ static void nat_fill_config(Nat *nat, SlirpConfig *config, const Settings *setti
     config->vnetwork = guest->cidr.net.v4;
     config->vnetmask.s_addr = htonl(~(uint32_t)0 << (32 - guest->cidr.prefix));
     config->vhost = guest->gateway.v4;
+    nat->gateway = guest->gateway;
     config->vdhcp_start = dhcp.v4; /* must lie inside the network, even if DHCP is off */
     config->vnameserver = guest->dns.v4;
     config->in6_enabled = ipv6;
@@ -467,10 +475,34 @@ static void nat_announce(Nat *nat, const uint8_t *frame, const FrameView *view)
                 (int)frame_build_announcement(out, frame, mac, &view->src, &view->dst));
 }
 
+static bool nat_is_dhcp(const Nat *nat, const FrameView *view)
+{
+    return view->protocol == IPPROTO_UDP && view->dst_port == NAT_PORT_DHCP &&
+           view->dst.family == AF_INET &&
+           (view->dst.v4.s_addr == INADDR_BROADCAST || netaddr_equal(&view->dst, &nat->gateway));
+}
+
+/*
+ * bootp_reply() of libslirp loses the answer it has begun if no lease is left: a buffer of the MTU's size for each request, as long
+ * as the guest likes to go on. All it answers is answered before slirp_input() returns.
+ */
+static void nat_dhcp_done(Nat *nat)
+{
+    if (!nat->answered && ++nat->dhcp_unanswered == NAT_DHCP_UNANSWERED_MAX) {
+        nat->hooks.log("DHCP is off from now on: the guest has asked too often for what it cannot "
+                       "have",
+                       nat->hooks.user_data);
+    }
+}
+
 void nat_input(Nat *nat, const uint8_t *frame, size_t len, const FrameView *view)
 {
     int64_t now = g_get_monotonic_time();
+    bool dhcp = nat_is_dhcp(nat, view);
 
+    if (dhcp && nat->dhcp_unanswered >= NAT_DHCP_UNANSWERED_MAX) {
+        return;
+    }
     if (now - nat->clock_us > NAT_CLOCK_STALE_US) {
         nat->clock_us = now;
         slirp_pollfds_poll(nat->slirp, 0, nat_no_revents, nat);
@@ -478,11 +510,17 @@ void nat_input(Nat *nat, const uint8_t *frame, size_t len, const FrameView *view
     nat_announce(nat, frame, view);
     nat->in_rst = view->protocol == IPPROTO_TCP && (view->tcp_flags & FRAME_TCP_RST) != 0;
     nat->view = view;
+    nat->answered = false;
     nat_in_slirp = true;
     slirp_input(nat->slirp, frame, (int)len);
     nat_in_slirp = false;
     nat->view = NULL;
     nat->in_rst = false;
+    if (dhcp) {
+        nat_dhcp_done(nat);
+        nat->announced[0].addr.family = AF_UNSPEC; /* each lease takes a place among the 16 */
+        nat_announce(nat, frame, view);
+    }
 }
 
 static bool nat_socket_matches(int fd, const NetAddr *local, uint16_t local_port, uint16_t to_port)

@@ -172,7 +172,8 @@ static void natflow_segment(NatFlows *flows, NatFlow *flow, const FrameView *vie
         return;
     }
     flow->remote_closed |= (view->tcp_flags & FRAME_TCP_FIN) != 0;
-    if ((int32_t)(end - flow->sent) > 0) {
+    /* Without bytes it may be one further: behind libslirp's own FIN. */
+    if (view->end > view->payload && (int32_t)(end - flow->sent) > 0) {
         in = end - flow->sent;
         flow->sent = end;
     }

@@ -121,7 +121,9 @@ static void check_passed(Fuzz *fuzz, const FrameView *sent, size_t len, const Fr
                                                      : &fuzz->guest.config.gateway6),
                    "name service leads elsewhere");
     } else if (!(verdict == GATE_NAT && view->protocol == IPPROTO_UDP && sent->dst_port == 67 &&
-                 !fuzz->guest.config.netns_mode)) {
+                 !fuzz->guest.config.netns_mode &&
+                 (sent->dst.v4.s_addr == INADDR_BROADCAST ||
+                  netaddr_equal(&sent->dst, &fuzz->guest.config.gateway)))) {
         char text[NETADDR_STRLEN];
 
         FUZZ_CHECK(may && netaddr_equal(&sent->dst, &view->dst), "to %s",

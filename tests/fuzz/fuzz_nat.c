@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * fuzz_nat.c - gate, natshare, nat and the real libslirp on a network that fails, gives little, and has a clock of its own
+ * fuzz_nat.c - gate, natshare, nat, natflows and the real libslirp on a network that fails, gives little, and has a clock of its own
  *
  * Oracles:  bytes that reach a peer are bytes the guest sent on that flow, in order and not one more; what reaches the guest is
  *           what a peer sent; a datagram leaves once, as it came; nothing is connected or sent to an address that the policy
- *           refuses; sockets and memory stay within their caps; when all is quiet nothing is polled for ever, and in the end
+ *           refuses; sockets and memory stay within their caps; no more flows are listed than there are sockets, each of an open
+ *           one and with no more bytes than went through it; when all is quiet nothing is polled for ever, and in the end
  *           nothing is open.
  * Not here: the fast path, whose sockets are the kernel's.
  */
@@ -18,6 +19,7 @@
 #include "datapath/framebytes.h"
 #include "datapath/gate.h"
 #include "datapath/nat.h"
+#include "datapath/natflows.h"
 #include "datapath/natshare.h"
 
 #include "bytes.h"
@@ -37,6 +39,7 @@
  * @syn_seq: of the SYN that made it
  * @in:      bytes of data that frames brought since then
  * @out:     bytes that reached the peer
+ * @fins:    frames that said they were the last
  * @salt:    of what the peer sends; @irs: libslirp's first number, if @has_irs
  */
 typedef struct Ledger {
@@ -52,6 +55,7 @@ typedef struct Ledger {
     uint32_t irs;
     uint64_t in;
     uint64_t out;
+    uint64_t fins;
 } Ledger;
 
 static struct {
@@ -59,6 +63,7 @@ static struct {
     Gate *gate;
     Nat *nat;
     NatShare *share;
+    NatFlows *flows;
     unsigned mtu;
     bool inside; /* libslirp is looking at a frame: @sent by the guest, @view behind the gate */
     FrameView sent;
@@ -234,6 +239,7 @@ static void on_send(const uint8_t *sent, size_t len, void *user_data)
             FUZZ_CHECK(copy[i] == 0, "padding of an ARP frame");
         }
     }
+    natflows_to_guest(fuzz.flows, copy, len);
     gate_reply(fuzz.gate, copy, len);
     if (frame_parse(copy, len, &view) != FRAME_OK || view.protocol != IPPROTO_TCP) {
         return;
@@ -243,6 +249,21 @@ static void on_send(const uint8_t *sent, size_t len, void *user_data)
         flow->ack = view.seq + (uint32_t)(view.end - view.payload) +
                     !!(view.tcp_flags & FRAME_TCP_SYN) + !!(view.tcp_flags & FRAME_TCP_FIN);
     }
+}
+
+/* NatHooks.opened */
+static void on_opened(int fd, const FrameView *view, void *user_data)
+{
+    (void)user_data;
+    FUZZ_CHECK(fuzz.inside, "a socket that no frame asked for");
+    natflows_opened(fuzz.flows, fd, view);
+}
+
+/* NatHooks.closed */
+static void on_closed(int fd, void *user_data)
+{
+    (void)user_data;
+    natflows_closed(fuzz.flows, fd);
 }
 
 /* NatHooks.log */
@@ -271,6 +292,7 @@ static void note_frame(size_t len)
                            IPPROTO_TCP);
         if (ledger != NULL) {
             ledger->in += fuzz.view.end - fuzz.view.payload;
+            ledger->fins += (fuzz.view.tcp_flags & FRAME_TCP_FIN) != 0;
         }
     }
 }
@@ -297,13 +319,56 @@ static void from_guest(Bytes *bytes)
     fuzz.datagrams = 0;
     fuzz.guest.raw = false;
     note_frame(len);
+    natflows_from_guest(fuzz.flows, &fuzz.view);
     nat_input(fuzz.nat, exact, len, &fuzz.view);
     fuzz.inside = false;
     g_free(exact);
 }
 
+/* FlowListFunc. Each end that the guest claims may count for one byte. */
+static bool check_flow(const FlowRecord *record, void *user_data)
+{
+    FlowTotal *sum = user_data;
+    const Ledger *ledger =
+        ledger_of(&record->guest_local.addr, record->guest_local.port, &record->guest_remote.addr,
+                  record->guest_remote.port, record->protocol);
+    const FakeSocket *sock;
+
+    FUZZ_CHECK(record->host_local.addr.family != AF_UNSPEC, "a flow whose socket is closed");
+    for (unsigned i = 0; record->protocol == IPPROTO_TCP && (sock = fakenet_nth(i)) != NULL; i++) {
+        if (ledger != NULL && sock->owner == ledger && sock->type == SOCK_STREAM &&
+            sock->local_port == record->host_local.port) {
+            FUZZ_CHECK(record->bytes_in <= sock->in_at &&
+                           record->bytes_out <= ledger->in + ledger->fins,
+                       "%" G_GUINT64_FORMAT " bytes in, %" G_GUINT64_FORMAT " out",
+                       record->bytes_in, record->bytes_out);
+        }
+    }
+    sum->now++;
+    sum->bytes_in += record->bytes_in;
+    sum->bytes_out += record->bytes_out;
+    return true;
+}
+
+static void check_flows(unsigned sockets)
+{
+    FlowTotal tcp = natflows_total(fuzz.flows, IPPROTO_TCP);
+    FlowTotal udp = natflows_total(fuzz.flows, IPPROTO_UDP);
+    FlowTotal sum = {0};
+    FlowList list = {check_flow, &sum, 2 * SOCKETS_MAX};
+
+    FUZZ_CHECK(natflows_page(fuzz.flows, 0, &list) == FLOW_PLACE_END, "more places than sockets");
+    FUZZ_CHECK(sum.now <= sockets && sum.now == tcp.now + udp.now,
+               "%" G_GUINT64_FORMAT " flows of %u sockets", sum.now, sockets);
+    FUZZ_CHECK(tcp.now <= tcp.ever && udp.now <= udp.ever &&
+                   sum.bytes_in <= tcp.bytes_in + udp.bytes_in &&
+                   sum.bytes_out <= tcp.bytes_out + udp.bytes_out,
+               "totals of less than there is");
+}
+
 static void check_caps(void)
 {
+    check_flows(nat_sockets(fuzz.nat));
     FUZZ_CHECK(fakenet_open() <= SOCKETS_MAX && nat_sockets(fuzz.nat) <= SOCKETS_MAX,
                "%u sockets, %u known", fakenet_open(), nat_sockets(fuzz.nat));
     FUZZ_CHECK(__sanitizer_get_current_allocated_bytes() < MEMORY_MAX, "%zu bytes",
@@ -350,7 +415,8 @@ static void begin(Bytes *bytes, GMainContext *context, Settings *settings)
                                     .connect = on_connect,
                                     .stream = on_stream,
                                     .datagram = on_datagram};
-    static const NatHooks nat_hooks = {.send = on_send, .log = on_log};
+    static const NatHooks nat_hooks = {
+        .send = on_send, .log = on_log, .opened = on_opened, .closed = on_closed};
     GateConfig *config = &fuzz.guest.config;
     GError *error = NULL;
 
@@ -368,6 +434,7 @@ static void begin(Bytes *bytes, GMainContext *context, Settings *settings)
     settings->dns = config->dns_enabled;
     fakenet_begin(&hooks);
     fuzz.gate = guest_gate(&fuzz.guest);
+    fuzz.flows = natflows_new(context);
     fuzz.nat = nat_new(settings, fuzz.mtu, config->ipv6, context, &nat_hooks, &error);
     FUZZ_CHECK(fuzz.nat != NULL, "%s", error->message);
     fuzz.share = natshare_new(context, fuzz.nat, SOCKETS_MAX);
@@ -418,6 +485,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     forget_waiting();
     natshare_free(fuzz.share);
     nat_free(fuzz.nat);
+    check_flows(0);
+    natflows_free(fuzz.flows);
     gate_free(fuzz.gate);
     FUZZ_CHECK(fakenet_end() == 0, "a socket is still open");
     return 0;

@@ -97,6 +97,7 @@ Test(natflows, tcp_bytes_count_once_and_syn_and_fin_not_at_all)
     to_guest(flows, FRAME_TCP_ACK, 6601, 0xffffff01 + 611, 0);
     expect(flows, 1600, 610, FLOW_STATE_LOCAL_CLOSED);
     to_guest(flows, FRAME_TCP_ACK | FRAME_TCP_FIN, 6601, 0xffffff01 + 611, 0);
+    to_guest(flows, FRAME_TCP_ACK, 6602, 0xffffff01 + 611, 0);
     expect(flows, 1600, 610, FLOW_STATE_BOTH_CLOSED);
     cr_expect_eq(natflows_total(flows, IPPROTO_TCP).now, 1);
     natflows_closed(flows, 1000);
