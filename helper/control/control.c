@@ -17,6 +17,9 @@
 #include "../fault.h"
 #include "call.h"
 
+/* Bytes of a message: some quote what is wrong in full, and each may become six in JSON. The longest spec and its fault fit. */
+#define CONTROL_MESSAGE_MAX (9 * 1024)
+
 struct Request {
     Reply *reply;
     Call call;
@@ -78,6 +81,9 @@ void request_fail(Request *take_request, const char *code, int errnum, const cha
     va_start(args, format);
     message = g_strdup_vprintf(format, args);
     va_end(args);
+    if (strlen(message) > CONTROL_MESSAGE_MAX) {
+        message[CONTROL_MESSAGE_MAX] = '\0'; /* half a character is replaced by call_text() */
+    }
     request_answer(take_request, "error", request_error(code, errnum, message), false);
 }
 
