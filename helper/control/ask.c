@@ -126,12 +126,12 @@ void ask_log_level(Request *take_request, const json_t *arguments, void *user_da
                      "log-level: level: want error, warning, info or debug");
         return;
     }
-    report_set_level(parts->report, level);
     failed = inquiry_log_level(parts->inquiry, level);
     if (failed != 0) {
-        request_fail(take_request, CONTROL_CODE_INTERNAL, -failed, "telling the datapath: %s",
-                     g_strerror(-failed));
+        request_fail(take_request, failed == -EBUSY ? CONTROL_CODE_BUSY : CONTROL_CODE_INTERNAL,
+                     -failed, "telling the datapath: %s", g_strerror(-failed));
         return;
     }
+    report_set_level(parts->report, level);
     request_return(take_request, json_object());
 }
