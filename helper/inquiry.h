@@ -22,7 +22,7 @@ typedef struct Inquiry Inquiry;
 /* Flows of one page. */
 #define INQUIRY_FLOWS_MAX 128
 
-/* child_send() */
+/* child_send(), or -EBUSY while the datapath is behind */
 typedef int (*InquirySendFunc)(const void *message, size_t size, const int *fds, size_t count,
                                void *user_data);
 

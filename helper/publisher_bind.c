@@ -128,25 +128,34 @@ static int publisher_bind_port(Publisher *publisher, Job *job, uint16_t port, ui
     return failed;
 }
 
-static void publisher_bind_kernel(Publisher *publisher, Job *job)
+/* Binds on until letters enough wait (no two of these ports share one); true when the guest's ports are through. */
+static bool publisher_bind_kernel(Publisher *publisher, Job *job)
 {
-    for (uint32_t guest = job->published.map->guest_ports.first;
-         guest <= job->published.map->guest_ports.last; guest++) {
-        size_t slot = 0;
+    const PortMap *map = job->published.map;
+    uint32_t guest = MAX(publisher->next_port, map->guest_ports.first);
+    size_t slot = 0;
+
+    for (; guest <= map->guest_ports.last; guest++) {
         int failed = EADDRINUSE;
 
+        if (g_queue_get_length(&publisher->letters) > PUBLISHER_WINDOW) {
+            publisher->next_port = guest;
+            return false;
+        }
         for (unsigned tries = 0; failed == EADDRINUSE && tries < PUBLISHER_KERNEL_TRIES; tries++) {
             failed = publisher_bind_port(publisher, job, 0, (uint16_t)guest, &slot);
         }
         if (failed != 0) {
             publisher_fail_bind(publisher, job, &job->published.slots[slot].slot, 0, failed);
-            return;
+            break;
         }
     }
-    if (job->published.bound == 0) {
+    if (job->published.bound == 0 && !job->published.failed) {
         publisher_fail_bind(publisher, job, &job->published.slots[0].slot, 0,
                             job->published.weak_errno);
     }
+    publisher->next_port = 0;
+    return true;
 }
 
 static void publisher_bind_first_free(Publisher *publisher, Job *job)
@@ -210,12 +219,17 @@ static bool publisher_bind_range(Publisher *publisher, Job *job)
 
 bool publisher_bind(Publisher *publisher, Job *job)
 {
-    if (job->published.map->ports_kind == PORTMAP_PORTS_KERNEL) {
-        publisher_bind_kernel(publisher, job);
-    } else if (job->published.map->first_free) {
-        publisher_bind_first_free(publisher, job);
-    } else {
-        return publisher_bind_range(publisher, job);
+    /* What the datapath has refused meanwhile: the rest would be bound for nothing. */
+    if (job->published.failed) {
+        publisher->next_port = 0;
+        return true;
     }
-    return true;
+    if (job->published.map->ports_kind == PORTMAP_PORTS_KERNEL) {
+        return publisher_bind_kernel(publisher, job);
+    }
+    if (job->published.map->first_free) {
+        publisher_bind_first_free(publisher, job);
+        return true;
+    }
+    return publisher_bind_range(publisher, job);
 }

@@ -413,6 +413,10 @@ static void settings_control_fd(const Settings *settings, OptionId id, int fd, G
     if (other != NULL) {
         g_ptr_array_add(faults, fault_new(FAULT_OPTION, EINVAL, "--%s %d: is --%s too",
                                           options_name(id), fd, other));
+    } else if (fd >= 0 && fd <= STDERR_FILENO && settings->guest.kind == GUEST_COMMAND) {
+        g_ptr_array_add(faults, fault_new(FAULT_OPTION, EINVAL,
+                                          "--%s %d: COMMAND would have it too, as one of 0, 1, 2",
+                                          options_name(id), fd));
     }
 }
 

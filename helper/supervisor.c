@@ -434,11 +434,13 @@ static void supervisor_check_outbound(Supervisor *sv)
     }
 }
 
-/* InquirySendFunc */
+/* InquirySendFunc: a datapath that does not read is asked nothing more, or what clients ask would pile up here. */
 static int supervisor_ask(const void *message, size_t size, const int *fds, size_t count,
                           void *user_data)
 {
-    return child_send(((Supervisor *)user_data)->datapath, message, size, fds, count);
+    Child *datapath = ((Supervisor *)user_data)->datapath;
+
+    return child_is_behind(datapath) ? -EBUSY : child_send(datapath, message, size, fds, count);
 }
 
 /* InquiryFunc: --pcap. An answer comes before "ready", as it is asked for before MESSAGE_GO. */

@@ -76,7 +76,7 @@ extern "C" {
 #define SALLYPORT_REFUSAL_READ_ONLY     "read-only" /* a change, asked for on --observe-fd */
 #define SALLYPORT_REFUSAL_PUBLISH       "publish" /* the spec is wrong, or a port could not be bound */
 #define SALLYPORT_REFUSAL_NOT_FOUND     "not-found"
-#define SALLYPORT_REFUSAL_BUSY          "busy" /* too many clients, or the same is under way */
+#define SALLYPORT_REFUSAL_BUSY          "busy" /* the same is under way, or too much is */
 #define SALLYPORT_REFUSAL_NOT_SUPPORTED "not-supported"
 #define SALLYPORT_REFUSAL_INTERNAL      "internal"
 

@@ -18,6 +18,7 @@
 #include "../fd.h"
 #include "call.h"
 #include "commands.h"
+#include "sallyport.h"
 
 const char *const ask_flows_keys[] = {"cursor", "limit", NULL};
 const char *const ask_pcap_keys[] = {"action", "max_bytes", NULL};
@@ -43,8 +44,8 @@ static void ask_answered(json_t *take_result, const GError *error, void *user_da
         return;
     }
     errnum = fault_errno(error);
-    request_fail(request, errnum == EBUSY ? CONTROL_CODE_BUSY : CONTROL_CODE_INTERNAL, errnum, "%s",
-                 error->message);
+    request_fail(request, errnum == EBUSY ? SALLYPORT_REFUSAL_BUSY : SALLYPORT_REFUSAL_INTERNAL,
+                 errnum, "%s", error->message);
 }
 
 /* InquiryFunc: what cannot be recorded into is the client's fault. */
@@ -59,7 +60,8 @@ static void ask_recording(json_t *take_result, const GError *error, void *user_d
         }
     }
     if (error != NULL) {
-        request_fail(user_data, CONTROL_CODE_REQUEST, fault_errno(error), "%s", error->message);
+        request_fail(user_data, SALLYPORT_REFUSAL_REQUEST, fault_errno(error), "%s",
+                     error->message);
         return;
     }
     request_return(user_data, take_result);
@@ -73,7 +75,7 @@ void ask_flows(Request *take_request, const json_t *arguments, void *user_data)
 
     if (!ask_number(arguments, "cursor", 0, INT64_MAX, &cursor) ||
         !ask_number(arguments, "limit", 1, INQUIRY_FLOWS_MAX, &limit)) {
-        request_fail(take_request, CONTROL_CODE_REQUEST, 0,
+        request_fail(take_request, SALLYPORT_REFUSAL_REQUEST, 0,
                      "flows: want a cursor as it was returned, and a limit from 1 to %d",
                      INQUIRY_FLOWS_MAX);
         return;
@@ -98,16 +100,17 @@ void ask_pcap(Request *take_request, const json_t *arguments, void *user_data)
     FD_AUTO fd = start ? request_take_fd(take_request) : -1;
 
     if (!start && g_strcmp0(action, "stop") != 0) {
-        request_fail(take_request, CONTROL_CODE_REQUEST, 0, "pcap: action: want start or stop");
+        request_fail(take_request, SALLYPORT_REFUSAL_REQUEST, 0,
+                     "pcap: action: want start or stop");
     } else if (!start && json_object_get(arguments, "max_bytes") != NULL) {
-        request_fail(take_request, CONTROL_CODE_REQUEST, 0, "pcap: stop has no max_bytes");
+        request_fail(take_request, SALLYPORT_REFUSAL_REQUEST, 0, "pcap: stop has no max_bytes");
     } else if (!ask_number(arguments, "max_bytes", 1, INT64_MAX, &max_bytes)) {
-        request_fail(take_request, CONTROL_CODE_REQUEST, 0,
+        request_fail(take_request, SALLYPORT_REFUSAL_REQUEST, 0,
                      "pcap: max_bytes: want a number above 0");
     } else if (!start) {
         inquiry_pcap_stop(parts->inquiry, ask_recording, take_request);
     } else if (fd < 0) {
-        request_fail(take_request, CONTROL_CODE_REQUEST, 0,
+        request_fail(take_request, SALLYPORT_REFUSAL_REQUEST, 0,
                      "pcap: want one file descriptor beside the request, to be recorded into");
     } else {
         inquiry_pcap_start(parts->inquiry, fd, (uint64_t)max_bytes, ask_recording, take_request);
@@ -122,16 +125,17 @@ void ask_log_level(Request *take_request, const json_t *arguments, void *user_da
     int failed;
 
     if (word == NULL || !settings_log_level(word, &level)) {
-        request_fail(take_request, CONTROL_CODE_REQUEST, 0,
+        request_fail(take_request, SALLYPORT_REFUSAL_REQUEST, 0,
                      "log-level: level: want error, warning, info or debug");
         return;
     }
-    report_set_level(parts->report, level);
     failed = inquiry_log_level(parts->inquiry, level);
     if (failed != 0) {
-        request_fail(take_request, CONTROL_CODE_INTERNAL, -failed, "telling the datapath: %s",
-                     g_strerror(-failed));
+        request_fail(take_request,
+                     failed == -EBUSY ? SALLYPORT_REFUSAL_BUSY : SALLYPORT_REFUSAL_INTERNAL,
+                     -failed, "telling the datapath: %s", g_strerror(-failed));
         return;
     }
+    report_set_level(parts->report, level);
     request_return(take_request, json_object());
 }

@@ -17,6 +17,7 @@
 #include "../fault.h"
 #include "ask.h"
 #include "call.h"
+#include "sallyport.h"
 
 /* A place in the list: a publication, and a record of it. */
 #define COMMANDS_CURSOR_STEP  65536
@@ -56,7 +57,7 @@ static void commands_published(const Published *published, const GError *error, 
     size_t size = 0;
 
     if (published == NULL) {
-        request_fail(request, CONTROL_CODE_PUBLISH, fault_errno(error), "%s",
+        request_fail(request, SALLYPORT_REFUSAL_PUBLISH, fault_errno(error), "%s",
                      commands_publish_text(error));
         g_free(publish);
         return;
@@ -88,14 +89,15 @@ static void commands_publish(Request *take_request, const json_t *arguments, voi
     PublishRequest *publish;
 
     if (spec == NULL) {
-        request_fail(take_request, CONTROL_CODE_REQUEST, 0, "publish: spec: want a string");
+        request_fail(take_request, SALLYPORT_REFUSAL_REQUEST, 0, "publish: spec: want a string");
         return;
     }
     map = settings_port_map(parts->settings, spec, &error);
     if (map == NULL) {
         bool unknown = fault_kind(error) == FAULT_NOT_SUPPORTED;
 
-        request_fail(take_request, unknown ? CONTROL_CODE_NOT_SUPPORTED : CONTROL_CODE_PUBLISH,
+        request_fail(take_request,
+                     unknown ? SALLYPORT_REFUSAL_NOT_SUPPORTED : SALLYPORT_REFUSAL_PUBLISH,
                      fault_errno(error), "%s", commands_publish_text(error));
         return;
     }
@@ -113,7 +115,7 @@ static void commands_unpublished(bool removed, void *user_data)
     if (removed) {
         request_return(request, json_object());
     } else {
-        request_fail(request, CONTROL_CODE_INTERNAL, 0, "the helper ends");
+        request_fail(request, SALLYPORT_REFUSAL_INTERNAL, 0, "the helper ends");
     }
 }
 
@@ -154,12 +156,12 @@ static void commands_unpublish(Request *take_request, const json_t *arguments, v
     if (json_object_size(arguments) !=
             1 + (size_t)(json_object_get(arguments, "connections") != NULL) ||
         by_id == (spec != NULL)) {
-        request_fail(take_request, CONTROL_CODE_REQUEST, 0,
+        request_fail(take_request, SALLYPORT_REFUSAL_REQUEST, 0,
                      "unpublish: want either a publication, a number, or a spec, a string");
         return;
     }
     if (!commands_connections(arguments, &cut)) {
-        request_fail(take_request, CONTROL_CODE_REQUEST, 0,
+        request_fail(take_request, SALLYPORT_REFUSAL_REQUEST, 0,
                      "unpublish: connections: want keep or cut");
         return;
     }
@@ -167,9 +169,9 @@ static void commands_unpublish(Request *take_request, const json_t *arguments, v
     failed =
         publisher_remove(parts->publisher, (uint32_t)id, cut, commands_unpublished, take_request);
     if (failed == -ENOENT) {
-        request_fail(take_request, CONTROL_CODE_NOT_FOUND, ENOENT, "no such publication");
+        request_fail(take_request, SALLYPORT_REFUSAL_NOT_FOUND, ENOENT, "no such publication");
     } else if (failed != 0) {
-        request_fail(take_request, CONTROL_CODE_BUSY, -failed, "it is being closed already");
+        request_fail(take_request, SALLYPORT_REFUSAL_BUSY, -failed, "it is being closed already");
     }
 }
 
@@ -222,7 +224,7 @@ static void commands_list(Request *take_request, const json_t *arguments, void *
     if (!commands_option(arguments, "cursor", 0, (json_int_t)UINT32_MAX * COMMANDS_CURSOR_STEP,
                          &cursor) ||
         !commands_option(arguments, "limit", 1, COMMANDS_LIST_RECORDS, &limit)) {
-        request_fail(take_request, CONTROL_CODE_REQUEST, 0,
+        request_fail(take_request, SALLYPORT_REFUSAL_REQUEST, 0,
                      "list: want a cursor as it was returned, and a limit from 1 to %d",
                      COMMANDS_LIST_RECORDS);
         return;

@@ -16,6 +16,10 @@
 
 #include "../fault.h"
 #include "call.h"
+#include "sallyport.h"
+
+/* Bytes of a message: some quote what is wrong in full, and each may become six in JSON. The longest spec and its fault fit. */
+#define CONTROL_MESSAGE_MAX (9 * 1024)
 
 struct Request {
     Reply *reply;
@@ -64,7 +68,7 @@ void request_return(Request *take_request, json_t *take_body)
     if (json_dumpb(take_body, NULL, 0, JSON_COMPACT) + 2 * (size_t)CALL_ID_MAX * 6 >
         CONTROL_LINE_MAX) {
         json_decref(take_body);
-        request_fail(take_request, CONTROL_CODE_INTERNAL, 0, "the reply is too long");
+        request_fail(take_request, SALLYPORT_REFUSAL_INTERNAL, 0, "the reply is too long");
         return;
     }
     request_answer(take_request, "return", take_body, false);
@@ -78,6 +82,9 @@ void request_fail(Request *take_request, const char *code, int errnum, const cha
     va_start(args, format);
     message = g_strdup_vprintf(format, args);
     va_end(args);
+    if (strlen(message) > CONTROL_MESSAGE_MAX) {
+        message[CONTROL_MESSAGE_MAX] = '\0'; /* half a character is replaced by call_text() */
+    }
     request_answer(take_request, "error", request_error(code, errnum, message), false);
 }
 
@@ -108,14 +115,15 @@ static void control_request(Reply *take_reply, const char *bytes, size_t len, vo
         unknown = call_unknown_key(request->call.arguments, command->keys);
     }
     if (request->call.fault != NULL) {
-        request_fail(request, CONTROL_CODE_REQUEST, 0, "%s", request->call.fault);
+        request_fail(request, SALLYPORT_REFUSAL_REQUEST, 0, "%s", request->call.fault);
     } else if (command == NULL) {
-        request_fail(request, CONTROL_CODE_COMMAND, 0, "unknown command '%.64s'",
+        request_fail(request, SALLYPORT_REFUSAL_COMMAND, 0, "unknown command '%.64s'",
                      request->call.command);
     } else if (command->is_change && reply_read_only(take_reply)) {
-        request_fail(request, CONTROL_CODE_READ_ONLY, 0, "an observer cannot %s", command->name);
+        request_fail(request, SALLYPORT_REFUSAL_READ_ONLY, 0, "an observer cannot %s",
+                     command->name);
     } else if (unknown != NULL) {
-        request_fail(request, CONTROL_CODE_REQUEST, 0, "%s: unknown argument '%.64s'",
+        request_fail(request, SALLYPORT_REFUSAL_REQUEST, 0, "%s: unknown argument '%.64s'",
                      command->name, unknown);
     } else {
         command->run(request, request->call.arguments, control->user_data);
@@ -133,7 +141,7 @@ static void control_refused(Reply *take_reply, ClientsRefusal why, void *user_da
 
     (void)user_data;
     request->reply = take_reply;
-    request_answer(request, "error", request_error(CONTROL_CODE_REQUEST, 0, message), true);
+    request_answer(request, "error", request_error(SALLYPORT_REFUSAL_REQUEST, 0, message), true);
 }
 
 Control *control_new(GMainContext *context, const ControlCommand *commands, size_t count,

@@ -15,16 +15,6 @@
 /* What of it a list may fill, so that the rest of the reply fits beside it. */
 #define CONTROL_LIST_MAX (CONTROL_LINE_MAX - 2048)
 
-/* Values of "code" in an error. */
-#define CONTROL_CODE_REQUEST       "request"
-#define CONTROL_CODE_COMMAND       "command"
-#define CONTROL_CODE_READ_ONLY     "read-only"
-#define CONTROL_CODE_PUBLISH       "publish"
-#define CONTROL_CODE_NOT_FOUND     "not-found"
-#define CONTROL_CODE_BUSY          "busy"
-#define CONTROL_CODE_INTERNAL      "internal"
-#define CONTROL_CODE_NOT_SUPPORTED "not-supported"
-
 /* A request that a command works at. It outlives its client, and the server. */
 typedef struct Request Request;
 
@@ -47,7 +37,7 @@ const json_t *request_arguments(const Request *request);
 int request_take_fd(Request *request);
 /* @take_body: an object. A reply of more than CONTROL_LINE_MAX bytes becomes an error. */
 void request_return(Request *take_request, json_t *take_body);
-/* @code: a CONTROL_CODE_*; @errnum: 0 for none. */
+/* @code: a SALLYPORT_REFUSAL_* (sallyport.h); @errnum: 0 for none. */
 void request_fail(Request *take_request, const char *code, int errnum, const char *format, ...)
     G_GNUC_PRINTF(4, 5);
 

@@ -5,7 +5,7 @@
  * Does:     connects, sends a line, waits for the line that answers it.
  * Trusts:   nothing that comes back. A reply is a JSON object with our id and either "return", an
  *           object, or "error", an object with "code" and "message". An error with the id null
- *           answers what we have just asked: the helper could not read it, or has too many clients.
+ *           answers what we have just asked: the helper could not read it.
  * Owns:     the socket and the last reply. The socket stays as it is (blocking or not): another
  *           process may share its description.
  * States:   in use -> broken, when it is not certain any more where a line begins.

@@ -110,6 +110,26 @@ LAB_TEST(control_hostile, ten_megabytes_without_a_newline_are_cut_short)
     lab_raw_free(door.raw);
 }
 
+/* What is wrong is quoted, however long it is: the reply must be a line that a client takes all the same. */
+LAB_TEST(control_hostile, error_of_the_longest_request_fits_a_line)
+{
+    static const char head[] = "{\"command\":\"publish\",\"arguments\":{\"spec\":\"";
+    static const char tail[] = "\"}}\n";
+    Door door = native(lab);
+    int fd = control_open(door.path);
+    g_autofree char *spec = g_strnfill(64 * 1024 - strlen(head) - strlen(tail), 'x');
+    g_autofree char *line = g_strconcat(head, spec, tail, NULL);
+    g_autofree char *reply = NULL;
+
+    lab_send(fd, line, strlen(line));
+    reply = control_hear(fd, false);
+    LAB_CHECK(strstr(reply, "\"publish\"") != NULL, "%.200s", reply);
+    LAB_CHECK(strlen(reply) <= 64 * 1024, "%zu bytes", strlen(reply));
+    alive(&door);
+    close(fd);
+    lab_raw_free(door.raw);
+}
+
 LAB_TEST(control_hostile, reply_that_is_not_read_is_given_up)
 {
     Door door = native(lab);

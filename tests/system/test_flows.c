@@ -427,3 +427,25 @@ LAB_TEST(flows, datapath_that_hangs_is_an_error_in_time_and_delays_no_other_comm
     LAB_ASSERT_CALL(kill(datapath, SIGCONT));
     json_decref(control_call(control, "stats", NULL, -1));
 }
+
+/* What is not read is not stored: a client that goes on and on would fill the supervisor's memory. */
+LAB_TEST(flows, datapath_that_hangs_is_told_so_much_and_then_the_client_is)
+{
+    LabHelper *helper = lab_helper(lab, control_option(lab), NULL);
+    pid_t datapath = datapath_of(helper);
+    int control = control_connect(lab);
+    bool busy = false;
+
+    LAB_ASSERT_CALL(kill(datapath, SIGSTOP));
+    for (unsigned i = 0; i < 5000 && !busy; i++) {
+        json_t *reply;
+
+        control_ask(control, "log-level", "{\"level\": \"info\"}", -1);
+        reply = control_reply(control);
+        busy = g_strcmp0(flow_text(reply, "error", "code"), "busy") == 0;
+        json_decref(reply);
+    }
+    LAB_CHECK(busy, "all of it was taken");
+    LAB_ASSERT_CALL(kill(datapath, SIGCONT));
+    json_decref(control_call(control, "ping", NULL, -1));
+}

@@ -371,6 +371,27 @@ Test(publisher, kernel_picks_a_port_for_each_of_several_guest_ports)
     fixture_end(&fix);
 }
 
+Test(publisher, ports_the_kernel_picks_keep_to_the_window_too)
+{
+    enum { COUNT = 2000 };
+    Fixture fix;
+    size_t before;
+
+    fixture_begin(&fix, "127.0.0.1::1001-3000");
+    before = count_fds();
+    publisher_start(fix.publisher);
+    do {
+        while (fixture_take(&fix)) {
+        }
+        cr_assert_leq(count_fds() - before - fix.keep->len, 2 * WINDOW);
+        fixture_answer(&fix, 1, 0);
+    } while (fix.done == 0);
+    cr_expect_not(publisher_failed(fix.publisher));
+    cr_expect_eq(fix.keep->len, COUNT);
+    cr_expect_eq(fixture_handed(&fix, fix.handed->len - 1)->listen.guest_port, 3000);
+    fixture_end(&fix);
+}
+
 Test(publisher, listeners_the_datapath_cannot_take_are_a_failure)
 {
     uint16_t port = free_ports(1);
@@ -391,6 +412,34 @@ Test(publisher, listeners_the_datapath_cannot_take_are_a_failure)
     cr_expect_str_eq(record_text(record, "message"), want);
     cr_expect_str_eq(record_text(record, "errno"), "EMFILE");
     json_decref(record);
+    fixture_end(&fix);
+}
+
+/* To bind on would end at the last port, with a record of its own. */
+Test(publisher, what_the_datapath_has_refused_is_not_bound_on)
+{
+    enum { COUNT = 4000 };
+    uint16_t port = free_ports(COUNT);
+    int taken = occupy((uint16_t)(port + COUNT - 1));
+    g_autofree char *specs = spec_of("127.0.0.1:%u-%u:1-%d", port, port + COUNT - 1, COUNT);
+    Fixture fix;
+
+    fixture_begin(&fix, specs);
+    publisher_start(fix.publisher);
+    while (fixture_take(&fix)) {
+    }
+    while (fix.unanswered > 0) {
+        fixture_answer(&fix, 1, EMFILE);
+    }
+    cr_expect_eq(fix.done, 1);
+    (void)reader_read(&fix.reader);
+    for (guint i = 0; i < fix.reader.lines->len; i++) {
+        json_t *record = reader_record(&fix.reader, i);
+
+        cr_expect_str_eq(record_text(record, "errno"), "EMFILE");
+        json_decref(record);
+    }
+    (void)close(taken);
     fixture_end(&fix);
 }
 

@@ -562,3 +562,18 @@ Test(settings, all_faults_are_told_at_once_and_report_fd_and_level_are_still_goo
     cr_expect_eq(line.settings->log_level, LOG_LEVEL_ERROR);
     line_end(&line);
 }
+
+/* The sandbox must not be served. */
+Test(settings, command_gets_no_control_socket_as_a_standard_stream)
+{
+    static const FaultRow rows[] = {
+        {"--control-fd 2 -- sh", "--control-fd 2: COMMAND would have it too, as one of 0, 1, 2"},
+        {"--observe-fd 2 -- sh", "--observe-fd 2: COMMAND would have it too, as one of 0, 1, 2"},
+    };
+    Line line;
+
+    EXPECT_SINGLE_FAULTS(rows);
+    line_judge(&line, "--control-fd 2 1");
+    line_expect_no_fault(&line, "--control-fd 2 1");
+    line_end(&line);
+}
