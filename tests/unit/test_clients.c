@@ -491,12 +491,11 @@ static int lingering(int *ret_peer)
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
     socklen_t len = sizeof(address);
     static const char bytes[65536];
-    int door = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int door = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM, 0);
 
     cr_assert(bind(door, (struct sockaddr *)&address, len) == 0 && listen(door, 1) == 0);
-    cr_assert(getsockname(door, (struct sockaddr *)&address, &len) == 0);
-    cr_assert_eq(connect(fd, (struct sockaddr *)&address, len), 0);
+    cr_assert(getsockname(door, (struct sockaddr *)&address, &len) == 0 &&
+              connect(fd, (struct sockaddr *)&address, len) == 0);
     *ret_peer = accept(door, NULL, NULL);
     while (send(fd, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_NOSIGNAL) > 0) {
     }
