@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "fault.h"
@@ -265,13 +266,21 @@ void inquiry_stats(Inquiry *inquiry, InquiryFunc func, void *user_data)
     inquiry_put(question);
 }
 
-/* What one writes to: not a directory, nor what only looks like a file (epoll, eventfd...). */
+/* What one writes to: not a directory, nor what only looks like a file (epoll, eventfd...). Sockets of AF_UNIX alone: to close
+ * another may take as long as its SO_LINGER says, and frames would wait. */
 static bool inquiry_can_record(int fd)
 {
+    struct sockaddr_storage own = {.ss_family = AF_UNSPEC};
+    socklen_t len = sizeof(own);
     struct stat st;
 
-    return fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISFIFO(st.st_mode) ||
-                                   S_ISSOCK(st.st_mode) || S_ISCHR(st.st_mode));
+    if (fstat(fd, &st) < 0) {
+        return false;
+    }
+    if (S_ISSOCK(st.st_mode)) {
+        return getsockname(fd, (struct sockaddr *)&own, &len) == 0 && own.ss_family == AF_UNIX;
+    }
+    return S_ISREG(st.st_mode) || S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode);
 }
 
 /* @patient: for as long as it takes. */
@@ -283,7 +292,7 @@ static void inquiry_record(Inquiry *inquiry, int fd, uint64_t max_bytes, bool pa
     question->message.pcap = (MessagePcap){.type = MESSAGE_PCAP, .max_bytes = max_bytes};
     question->size = sizeof(MessagePcap);
     if (!inquiry_can_record(fd)) {
-        question_fail(question, EBADF, "recording frames (want a file, a pipe, a socket)");
+        question_fail(question, EBADF, "recording frames (want a file, a pipe, a Unix socket)");
         return;
     }
     question->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);

@@ -15,7 +15,6 @@
 #include <string.h>
 
 #include "../fault.h"
-#include "../fd.h"
 #include "call.h"
 #include "commands.h"
 #include "sallyport.h"
@@ -97,7 +96,7 @@ void ask_pcap(Request *take_request, const json_t *arguments, void *user_data)
     const char *action = json_string_value(json_object_get(arguments, "action"));
     bool start = g_strcmp0(action, "start") == 0;
     json_int_t max_bytes = 0;
-    FD_AUTO fd = start ? request_take_fd(take_request) : -1;
+    int fd = start ? request_take_fd(take_request) : -1;
 
     if (!start && g_strcmp0(action, "stop") != 0) {
         request_fail(take_request, SALLYPORT_REFUSAL_REQUEST, 0,
@@ -115,6 +114,7 @@ void ask_pcap(Request *take_request, const json_t *arguments, void *user_data)
     } else {
         inquiry_pcap_start(parts->inquiry, fd, (uint64_t)max_bytes, ask_recording, take_request);
     }
+    clients_close_passed(fd);
 }
 
 void ask_log_level(Request *take_request, const json_t *arguments, void *user_data)

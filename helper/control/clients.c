@@ -75,10 +75,18 @@ struct Clients {
     GPtrArray *clients; /* Client */
 };
 
+void clients_close_passed(int take_fd)
+{
+    const struct linger none = {.l_onoff = 0};
+
+    (void)setsockopt(take_fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none)); /* most are no socket */
+    fd_close(take_fd);
+}
+
 static void clients_close_fds(int *fds, unsigned *count)
 {
     while (*count > 0) {
-        fd_close(fds[--*count]);
+        clients_close_passed(fds[--*count]);
     }
 }
 
@@ -295,7 +303,7 @@ static void client_keep_fds(Client *client, struct msghdr *header)
             if (client->fd_count < CLIENTS_FDS_MAX) {
                 client->fds[client->fd_count++] = fd;
             } else {
-                fd_close(fd);
+                clients_close_passed(fd);
             }
         }
     }

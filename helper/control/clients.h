@@ -73,6 +73,8 @@ void clients_begin(Clients *clients);
 bool reply_read_only(const Reply *reply);
 /* The fd that came beside the request, now the caller's; -1: none, or more than one. */
 int reply_take_fd(Reply *reply);
+/* How to close it: close(2) of a socket waits as long as SO_LINGER says, which is the client's choice. */
+void clients_close_passed(int take_fd);
 /* @text: @len bytes, end of line included if there is to be one. @last: the connection ends after it. A client that has gone
  * misses it. */
 void reply_send(Reply *take_reply, const char *text, size_t len, bool last);

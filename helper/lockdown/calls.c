@@ -215,6 +215,7 @@ static const FilterRow calls_supervisor[] = {
 static const FilterRow calls_control[] = {
     {CALL(accept4)},
     {CALL(getsockopt), 2, {INT(1, SOL_SOCKET), INT(2, SO_PEERCRED)}},
+    SETSOCKOPT(SOL_SOCKET, SO_LINGER), /* off: of what they pass and is closed */
     {CALL(unlinkat), 1, {INT(2, 0)}},
 };
 

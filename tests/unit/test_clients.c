@@ -8,6 +8,7 @@
 
 #include "control/clients.h"
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -433,7 +434,7 @@ Test(clients, thousand_at_once_leave_nothing_behind)
     end(&fix);
 }
 
-static void say_with_fds(int sock, const char *text, unsigned count)
+static void say_with(int sock, const char *text, int fd, unsigned count)
 {
     union {
         struct cmsghdr align;
@@ -451,8 +452,6 @@ static void say_with_fds(int sock, const char *text, unsigned count)
     control.align.cmsg_type = SCM_RIGHTS;
     control.align.cmsg_len = CMSG_LEN(sizeof(int) * count);
     for (unsigned i = 0; i < count; i++) {
-        int fd = STDERR_FILENO;
-
         memcpy(CMSG_DATA(&control.align) + i * sizeof(int), &fd, sizeof(int));
     }
     cr_assert_eq(sendmsg(sock, &header, MSG_NOSIGNAL), (ssize_t)strlen(text));
@@ -471,17 +470,57 @@ Test(clients, fd_comes_with_its_request_and_others_are_closed)
     HEAR(&fix, fd, text);
     before = count_fds();
     for (unsigned count = 1; count <= 8; count++) {
-        say_with_fds(fd, "fd\n", count);
+        say_with(fd, "fd\n", STDERR_FILENO, count);
         HEAR(&fix, fd, text);
         cr_expect_str_eq(text, count == 1 ? "1\n" : "0\n", "%u", count);
         cr_expect_eq(count_fds(), before, "%u", count);
-        say_with_fds(fd, "one\n", count);
+        say_with(fd, "one\n", STDERR_FILENO, count);
         HEAR(&fix, fd, text);
         cr_expect_eq(count_fds(), before, "%u", count);
     }
     say(fd, "fd\n");
     HEAR(&fix, fd, text);
     cr_expect_str_eq(text, "0\n", "none is left over from others");
+    (void)close(fd);
+    end(&fix);
+}
+
+/* A connection whose other end takes nothing, and which is to be waited for when it is closed. */
+static int lingering(int *ret_peer)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof(address);
+    static const char bytes[65536];
+    int door = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    cr_assert(bind(door, (struct sockaddr *)&address, len) == 0 && listen(door, 1) == 0);
+    cr_assert(getsockname(door, (struct sockaddr *)&address, &len) == 0 &&
+              connect(fd, (struct sockaddr *)&address, len) == 0);
+    *ret_peer = accept(door, NULL, NULL);
+    while (send(fd, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_NOSIGNAL) > 0) {
+    }
+    cr_assert_eq(
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 30}, sizeof(struct linger)), 0);
+    (void)close(door);
+    return fd;
+}
+
+Test(clients, fd_that_lingers_holds_up_nobody)
+{
+    Fixture fix;
+    char text[256];
+    int64_t began = g_get_monotonic_time();
+    int peer;
+    int passed = lingering(&peer);
+    int fd;
+
+    begin(&fix, &lines);
+    fd = connected(&fix);
+    say_with(fd, "one\n", passed, 1);
+    (void)close(passed); /* the last one is the helper's */
+    HEAR(&fix, fd, text);
+    cr_expect_lt(g_get_monotonic_time() - began, 20 * G_USEC_PER_SEC);
+    (void)close(peer);
     (void)close(fd);
     end(&fix);
 }

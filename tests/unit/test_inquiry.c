@@ -347,7 +347,8 @@ Test(inquiry, recording_begins_and_ends_and_refuses_what_cannot_be_written)
     Answer answer = {0};
     int file = memfd_create("pcap", MFD_CLOEXEC);
     int bad[] = {open("/dev/null", O_RDONLY | O_CLOEXEC), open("/", O_RDONLY | O_CLOEXEC),
-                 epoll_create1(EPOLL_CLOEXEC), 9999};
+                 epoll_create1(EPOLL_CLOEXEC), socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0),
+                 9999};
     size_t before;
     uint8_t frame[100] = {0};
 
@@ -359,7 +360,7 @@ Test(inquiry, recording_begins_and_ends_and_refuses_what_cannot_be_written)
         cr_expect_eq(answer.errnum, EBADF, "%u: %d", i, answer.errnum);
     }
     inquiry_pcap_start(both.inquiry, file, 200, on_answer, &answer);
-    await(&both, &answer, 5);
+    await(&both, &answer, 6);
     cr_assert_not_null(answer.result);
     cr_expect_eq(json_object_size(answer.result), 0);
     for (unsigned i = 0; i < 3; i++) {
@@ -367,7 +368,7 @@ Test(inquiry, recording_begins_and_ends_and_refuses_what_cannot_be_written)
     }
     cr_expect_eq(both.recorded, 1, "the limit");
     inquiry_pcap_stop(both.inquiry, on_answer, &answer);
-    await(&both, &answer, 6);
+    await(&both, &answer, 7);
     cr_assert_not_null(answer.result);
     cr_expect_eq(json_integer_value(json_object_get(answer.result, "frames")), 1);
     cr_expect_eq(json_integer_value(json_object_get(answer.result, "bytes")), 140);
