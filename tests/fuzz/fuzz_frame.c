@@ -280,6 +280,30 @@ static void check_announcement(Bytes *bytes)
     }
 }
 
+static void check_router(Bytes *bytes)
+{
+    bool dns = (bytes_u8(bytes) & 1) != 0;
+    NetAddr from = take_addr(bytes, AF_INET6);
+    NetCidr prefix = {take_addr(bytes, AF_INET6), (uint8_t)(bytes_u8(bytes) % 129)};
+    NetAddr server = take_addr(bytes, AF_INET6);
+    FrameView view;
+    size_t len;
+
+    from.v6.s6_addr[0] = 0xfe;
+    from.v6.s6_addr[1] = 0x80;
+    len = frame_build_router(out, &from, &prefix, dns ? &server : NULL);
+    FUZZ_CHECK(len <= FRAME_ROUTER_MAX && frame_parse(out, len, &view) == FRAME_OK &&
+                   view.end == len,
+               "no router advertisement");
+    check_view(out, len, &view);
+    FUZZ_CHECK(netaddr_equal(&view.src, &from) && view.hop_limit == 255 && view.icmp_type == 134 &&
+                   frame_checksums_ok(out, &view),
+               "another router advertisement");
+    FUZZ_CHECK(memcmp(out + view.l4 + 16 + 8 + 16, &prefix.net.v6, 16) == 0 &&
+                   (!dns || memcmp(out + len - 16, &server.v6, 16) == 0),
+               "another prefix, or another name server");
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     Bytes bytes = {data, data + size};
@@ -289,6 +313,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
         if (what == 0x20) {
             check_announcement(&bytes);
+        } else if (what == 0x22) {
+            check_router(&bytes);
         } else if (what & 1) {
             check_build(&bytes);
         } else {
