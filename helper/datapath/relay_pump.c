@@ -215,6 +215,20 @@ static void relay_hold(RelayWorker *worker, RelayDirection *dir, const uint8_t *
     dir->held = len;
 }
 
+/* Takes from the source what was looked at with MSG_PEEK and has been sent. False: it is still there and would be sent twice. */
+static bool relay_take_sent(RelayWorker *worker, int fd, size_t len)
+{
+    while (len > 0) {
+        ssize_t got = recv(fd, worker->buffer, len, MSG_DONTWAIT | MSG_TRUNC);
+
+        if (got <= 0 && !(got < 0 && errno == EINTR)) {
+            return false;
+        }
+        len -= got > 0 ? (size_t)got : 0;
+    }
+    return true;
+}
+
 static int relay_copy(RelayWorker *worker, RelayDirection *dir, size_t *moved)
 {
     RelaySide *source = dir->source;
@@ -244,8 +258,8 @@ static int relay_copy(RelayWorker *worker, RelayDirection *dir, size_t *moved)
         sent = 0;
     }
     relay_sent(dir, (size_t)sent, moved);
-    if (peek && sent > 0) {
-        (void)recv(source->fd, worker->buffer, (size_t)sent, MSG_DONTWAIT | MSG_TRUNC);
+    if (peek && !relay_take_sent(worker, source->fd, (size_t)sent)) {
+        return -1; /* rather a reset than a byte too many */
     }
     if (dir->sink->failed) {
         return 0;
