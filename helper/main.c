@@ -51,27 +51,6 @@ static int main_print(const char *text)
     return fputs(text, stdout) == EOF || fflush(stdout) == EOF ? 1 : 0;
 }
 
-/* slirp4netns has no records: faults and logs alone, on standard error, and warnings on standard output. */
-static void main_speak_plainly(const Options *options, Report *report)
-{
-    report_set_plain(report);
-    for (guint i = 0; i < options->notes->len; i++) {
-        (void)printf("%s\n", (const char *)g_ptr_array_index(options->notes, i));
-    }
-    if (options->show_usage) {
-        (void)main_print(slirp4netns_usage());
-    }
-    (void)fflush(stdout);
-}
-
-/* By its other name "ctl" is a PID, and a wrong one. */
-static bool main_is_ctl(int argc, char **argv)
-{
-    g_autofree char *called = argc > 1 ? g_path_get_basename(argv[0]) : NULL;
-
-    return argc > 1 && strcmp(argv[1], "ctl") == 0 && strcmp(called, SLIRP4NETNS_NAME) != 0;
-}
-
 int main(int argc, char **argv)
 {
     g_autoptr(GPtrArray) faults = g_ptr_array_new_with_free_func((GDestroyNotify)g_error_free);
@@ -85,7 +64,7 @@ int main(int argc, char **argv)
     if (process_fill_stdio() != 0) {
         return 1;
     }
-    if (main_is_ctl(argc, argv)) {
+    if (argc > 1 && strcmp(argv[1], "ctl") == 0 && !slirp4netns_is_called(argv[0])) {
         return ctl_main(argc - 1, argv + 1);
     }
     options = options_parse(argc, argv, faults);
@@ -103,7 +82,8 @@ int main(int argc, char **argv)
     main_close_inherited(settings);
     report = report_new(settings->report_fd, settings->log_level);
     if (settings->personality == PERSONALITY_SLIRP4NETNS) {
-        main_speak_plainly(options, report);
+        report_set_plain(report);
+        slirp4netns_say_first(options);
     }
     if (faults->len > 0) {
         return main_refuse(settings, report, faults);

@@ -222,9 +222,9 @@ static const char *options_first_word(int argc, char **argv, int *ret_words)
 static Personality options_personality(int argc, char **argv, int *ret_words, GPtrArray *faults)
 {
     const char *name = options_first_word(argc, argv, ret_words);
-    g_autofree char *called = argc > 0 ? g_path_get_basename(argv[0]) : g_strdup("");
 
-    if (strcmp(name != NULL ? name : called, SLIRP4NETNS_NAME) == 0) {
+    if (name != NULL ? strcmp(name, SLIRP4NETNS_NAME) == 0
+                     : argc > 0 && slirp4netns_is_called(argv[0])) {
         return PERSONALITY_SLIRP4NETNS;
     }
     if (name != NULL && strcmp(name, "sallyport") != 0) {

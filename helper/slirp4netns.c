@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <ifaddrs.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -437,9 +438,27 @@ void slirp4netns_parse(Options *options, int argc, char **argv, GPtrArray *fault
 
 /* ---- texts ---- */
 
+bool slirp4netns_is_called(const char *argv0)
+{
+    g_autofree char *name = argv0 != NULL ? g_path_get_basename(argv0) : NULL;
+
+    return g_strcmp0(name, SLIRP4NETNS_NAME) == 0;
+}
+
 const char *slirp4netns_usage(void)
 {
     return SLIRP4NETNS_USAGE;
+}
+
+void slirp4netns_say_first(const Options *options)
+{
+    for (guint i = 0; i < options->notes->len; i++) {
+        (void)printf("%s\n", (const char *)g_ptr_array_index(options->notes, i));
+    }
+    if (options->show_usage) {
+        (void)fputs(slirp4netns_usage(), stdout);
+    }
+    (void)fflush(stdout);
 }
 
 char *slirp4netns_help(void)

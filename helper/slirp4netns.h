@@ -8,8 +8,11 @@
 #include "options.h"
 #include "settings.h"
 
-/* The basename and the --personality that choose it. */
+/* The --personality that chooses it. */
 #define SLIRP4NETNS_NAME "slirp4netns"
+
+/* Is it that name we are called by? @argv0 may be NULL. */
+bool slirp4netns_is_called(const char *argv0);
 
 /**
  * slirp4netns_parse() - its command line, in our words
@@ -26,6 +29,9 @@ char *slirp4netns_help(void);
 char *slirp4netns_version(void);
 /* The line that goes before a message. Static. */
 const char *slirp4netns_usage(void);
+
+/* Its warnings and, where a fault is of that kind, its usage, on standard output: what it says before anything else. */
+void slirp4netns_say_first(const Options *options);
 
 /* What people paste into bug reports; lines. g_free(). */
 char *slirp4netns_summary(const Settings *settings, const MessageLink *link);

@@ -66,18 +66,22 @@ static inline char *control_hear(int fd, bool whole)
     }
 }
 
+/* One line, as an object; to be released. @to: what it answers, for the message. */
+static inline json_t *control_reply(int fd, const char *to)
+{
+    g_autofree char *reply = control_hear(fd, false);
+    json_t *json = json_loads(reply, 0, NULL);
+
+    LAB_CHECK(json_is_object(json), "'%s' is answered by '%s'", to, reply);
+    return json;
+}
+
 /* The reply to one line; to be released. */
 static inline json_t *control_ask(int fd, const char *line)
 {
-    g_autofree char *reply = NULL;
-    json_t *json;
-
     lab_send(fd, line, strlen(line));
     lab_send(fd, "\n", 1);
-    reply = control_hear(fd, false);
-    json = json_loads(reply, 0, NULL);
-    LAB_CHECK(json != NULL, "'%s' is answered by '%s'", line, reply);
-    return json;
+    return control_reply(fd, line);
 }
 
 /* What is returned, as text; an error fails the test. To be freed. */
@@ -118,18 +122,24 @@ static inline void control_unpublish(int fd, json_int_t id, const char *connecti
     free(control_do(fd, "unpublish", arguments));
 }
 
-/* The request must fail with that code, and errno unless that is NULL. */
-static inline void control_fails(int fd, const char *line, const char *code, const char *errno_name)
+/* The reply to @what is an error with that code, and errno unless that is NULL. Releases it. */
+static inline void control_expect_error(json_t *take_reply, const char *what, const char *code,
+                                        const char *errno_name)
 {
-    json_t *reply = control_ask(fd, line);
+    json_t *reply = take_reply;
     const json_t *error = json_object_get(reply, "error");
     const char *name = json_string_value(json_object_get(error, "errno"));
     g_autofree char *all = json_dumps(reply, JSON_COMPACT);
 
     LAB_CHECK(g_strcmp0(json_string_value(json_object_get(error, "code")), code) == 0 &&
                   (errno_name == NULL || g_strcmp0(name, errno_name) == 0),
-              "%s: %s", line, all);
+              "%s: %s", what, all);
     json_decref(reply);
+}
+
+static inline void control_fails(int fd, const char *line, const char *code, const char *errno_name)
+{
+    control_expect_error(control_ask(fd, line), line, code, errno_name);
 }
 
 /* Listening sockets of HOST on these TCP ports, by ss(8). */

@@ -413,11 +413,11 @@ LAB_TEST(flows, datapath_that_hangs_is_an_error_in_time_and_delays_no_other_comm
 
     LAB_ASSERT_CALL(kill(datapath, SIGSTOP));
     began = lab_now();
-    control_ask(control, "stats", NULL, -1);
+    control_send(control, "stats", NULL, -1);
     json_decref(control_call(other, "ping", NULL, -1));
     LAB_CHECK(lab_now() - began < LAB_MS(1500), "ping took %d ms", (int)(lab_now() - began));
     {
-        json_t *reply = control_reply(control);
+        json_t *reply = control_reply(control, "stats");
         g_autofree char *text = json_dumps(reply, JSON_COMPACT);
 
         LAB_CHECK(strstr(text, "ETIMEDOUT") != NULL && strstr(text, "\"internal\"") != NULL, "%s",
@@ -440,8 +440,8 @@ LAB_TEST(flows, datapath_that_hangs_is_told_so_much_and_then_the_client_is)
     for (unsigned i = 0; i < 5000 && !busy; i++) {
         json_t *reply;
 
-        control_ask(control, "log-level", "{\"level\": \"info\"}", -1);
-        reply = control_reply(control);
+        control_send(control, "log-level", "{\"level\": \"info\"}", -1);
+        reply = control_reply(control, "stats");
         busy = g_strcmp0(flow_text(reply, "error", "code"), "busy") == 0;
         json_decref(reply);
     }
